@@ -1,0 +1,5 @@
+"""The ``storm`` command and its groups."""
+
+
+def main() -> None:
+    """Run the command line."""

@@ -1,0 +1,144 @@
+"""Every metric, named once. ``GET /metrics`` shows them in Prometheus' text format.
+
+Hot paths do not call the client library per event: they add to plain integers of
+:class:`Counts`, which the exposition reads.
+"""
+
+from collections.abc import Iterable
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
+
+
+class Counts:
+    """Numbers that hot paths add to. Gauges first, then counters."""
+
+    __slots__ = (
+        "active_websockets",
+        "commands",
+        "connections",
+        "deliveries",
+        "ephemeral_dropped",
+        "messages",
+        "outbox_bytes",
+        "repaired",
+        "replayed",
+        "slow_consumers",
+        "subscriptions",
+        "writes",
+        "writes_coalesced",
+    )
+
+    def __init__(self) -> None:
+        for name in self.__slots__:
+            setattr(self, name, 0)
+
+    active_websockets: int
+    subscriptions: int
+    outbox_bytes: int
+    connections: int
+    commands: int
+    messages: int
+    deliveries: int
+    writes: int
+    writes_coalesced: int
+    ephemeral_dropped: int
+    slow_consumers: int
+    replayed: int
+    repaired: int
+
+
+GAUGES = {
+    "active_websockets": ("storm_active_websockets", "Connections open now."),
+    "subscriptions": ("storm_subscriptions", "Subscriptions of connections to channels now."),
+    "outbox_bytes": ("storm_outbox_bytes", "Bytes waiting for slow clients now."),
+}
+COUNTERS = {
+    "connections": ("storm_connections", "Connections accepted."),
+    "commands": ("storm_commands", "Commands received."),
+    "messages": ("storm_messages", "Messages stored and acknowledged."),
+    "deliveries": ("storm_deliveries", "Events delivered to connections."),
+    "writes": ("storm_writes", "Writes to connections by the fan-out."),
+    "writes_coalesced": ("storm_writes_coalesced", "Writes that carried more than one event."),
+    "ephemeral_dropped": ("storm_ephemeral_dropped", "Ephemeral events not sent to slow clients."),
+    "slow_consumers": ("storm_slow_consumers_closed", "Connections closed with 4001."),
+    "replayed": ("storm_replayed_events", "Events replayed to returning clients."),
+    "repaired": ("storm_repaired_events", "Events read from the store because the bus lost them."),
+}
+
+
+class Metrics(Collector):
+    """The metrics of one node, in a registry of their own (no globals: tests run many nodes)."""
+
+    def __init__(self) -> None:
+        self.counts = Counts()
+        self.registry = CollectorRegistry(auto_describe=False)
+        r = self.registry
+        self.auth_rate_limited = Counter(
+            "storm_auth_rate_limited", "Requests to /auth refused with 429.", registry=r
+        )
+        self.commands_rate_limited = Counter(
+            "storm_commands_rate_limited", "Commands refused as rate_limited.", registry=r
+        )
+        self.handshakes_refused = Counter(
+            "storm_handshakes_refused", "Upgrades refused.", ["status"], registry=r
+        )
+        self.connections_closed = Counter(
+            "storm_connections_closed", "Connections ended, by close code.", ["code"], registry=r
+        )
+        self.publish_seconds = Histogram(
+            "storm_nats_publish_duration_seconds",
+            "Time to hand one event to the bus.",
+            registry=r,
+            buckets=SECONDS,
+        )
+        self.commit_seconds = Histogram(
+            "storm_commit_duration_seconds",
+            "Time of one group commit.",
+            registry=r,
+            buckets=SECONDS,
+        )
+        self.commit_writes = Histogram(
+            "storm_commit_writes",
+            "Writes in one group commit.",
+            registry=r,
+            buckets=(1, 2, 4, 8, 16, 32, 64, 128, 256, 512),
+        )
+        self.replay_seconds = Histogram(
+            "storm_replay_duration_seconds",
+            "Time from subscribe to live.",
+            registry=r,
+            buckets=SECONDS,
+        )
+        self.loop_lag_seconds = Histogram(
+            "storm_loop_lag_seconds", "How late the event loop runs.", registry=r, buckets=SECONDS
+        )
+        self.gc_seconds = Histogram(
+            "storm_gc_pause_seconds",
+            "Pauses of the garbage collector.",
+            registry=r,
+            buckets=SECONDS,
+        )
+        self.save_queue_length = Gauge(
+            "storm_save_queue_length", "Writes waiting for commit.", registry=r
+        )
+        self.ready = Gauge("storm_ready", "1 while /readyz answers 200.", registry=r)
+        self.build = Gauge("storm_build_info", "Version of the node.", ["version"], registry=r)
+        r.register(self)
+
+    def collect(self) -> Iterable[Metric]:
+        for field, (name, text) in GAUGES.items():
+            yield GaugeMetricFamily(name, text, value=getattr(self.counts, field))
+        for field, (name, text) in COUNTERS.items():
+            yield CounterMetricFamily(name, text, value=getattr(self.counts, field))
+
+
+def metric_names() -> list[str]:
+    """The name of every metric as ``/metrics`` shows it; the documents are checked against it."""
+    return sorted(
+        family.name + ("_total" if family.type == "counter" else "")
+        for family in Metrics().registry.collect()
+    )

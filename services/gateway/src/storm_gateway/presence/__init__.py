@@ -1,0 +1,1 @@
+"""Who is online in a channel: users with a connection that subscribes it."""

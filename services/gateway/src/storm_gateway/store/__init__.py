@@ -1,0 +1,1 @@
+"""The durable record. What is committed here is acknowledged; nothing else is."""
