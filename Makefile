@@ -1,0 +1,129 @@
+# The verbs of STORM. People and CI call the same ones; `make` alone lists them.
+#
+# There is one environment, .venv. `make run` installs what running needs; the first `make test`
+# or `make check` adds the rest from a lock that holds the same versions. A stamp file in .venv
+# remembers what is installed, so that a second call starts at once and asks no network.
+
+SHELL := /bin/sh
+.SHELLFLAGS := -eu -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.SUFFIXES:
+
+GATEWAY := services/gateway
+VENV := .venv
+PY := $(VENV)/bin/python
+UV := $(VENV)/tools/bin/uv
+
+TOOLS_STAMP := $(VENV)/tools/.installed
+RUN_STAMP := $(VENV)/.installed-run
+DEV_STAMP := $(VENV)/.installed-dev
+# Once the larger set is installed, it serves for running too.
+READY := $(if $(wildcard $(DEV_STAMP)),$(DEV_STAMP),$(RUN_STAMP))
+
+# Which Python makes the environment: PYTHON=... or the first good one of these.
+PYTHON ?=
+PYTHONS := $(if $(PYTHON),$(PYTHON),python3 python3.14 python3.13 python3.12 python3.11 python)
+
+# Where `make run` listens: STORM_ADDR from the environment or the command line.
+STORM_ADDR ?= 127.0.0.1:8080
+
+# Parallel test processes, and more arguments for pytest (for example: make test ARGS='-k resume').
+TEST_PROCESSES ?= 2
+ARGS ?=
+TESTS := $(GATEWAY)/tests $(sort $(dir $(wildcard loadtest/test_*.py loadtest/tests/test_*.py \
+	benchmarks/test_*.py benchmarks/tests/test_*.py)))
+PYTHON_FOLDERS := $(GATEWAY) $(wildcard loadtest benchmarks)
+
+.PHONY: help run test check format docs bench smoke lock clean
+
+help: ## list these verbs
+	@echo "STORM: make VERB"
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 12
+
+run: $(READY) ## start a gateway on 127.0.0.1:8080 (STORM_ADDR=host:port changes it)
+	@echo "STORM    http://$(STORM_ADDR)/docs    ws://$(STORM_ADDR)/ws    data in $${STORM_DATA_DIR:-.storm}    Ctrl-C ends it"
+	@STORM_ADDR="$(STORM_ADDR)" exec $(VENV)/bin/storm serve
+
+test: $(DEV_STAMP) ## run every test with coverage of branches (gate: 90 %), then `check`
+	@rm -f $(GATEWAY)/.coverage $(GATEWAY)/.coverage.*
+	cd $(GATEWAY) && $(CURDIR)/$(PY) -m pytest -c pyproject.toml --rootdir=. -n $(TEST_PROCESSES) \
+		--cov --cov-config=pyproject.toml --cov-report=term:skip-covered --cov-fail-under=90 \
+		$(addprefix $(CURDIR)/,$(TESTS)) $(ARGS)
+	@$(MAKE) --no-print-directory check
+
+check: $(DEV_STAMP) ## style, types, import rules, documents and lock files are in order
+	$(VENV)/bin/ruff check --config $(GATEWAY)/pyproject.toml $(PYTHON_FOLDERS)
+	$(VENV)/bin/ruff format --check --config $(GATEWAY)/pyproject.toml $(PYTHON_FOLDERS)
+	cd $(GATEWAY) && $(CURDIR)/$(VENV)/bin/mypy --strict
+	cd $(GATEWAY) && $(CURDIR)/$(VENV)/bin/lint-imports --config pyproject.toml
+	$(PY) $(GATEWAY)/scripts/generate_docs.py --check
+	@! grep -n '://' $(GATEWAY)/requirements*.lock || { echo "a lock file names a host"; exit 1; }
+	@echo "check: all in order"
+
+format: $(DEV_STAMP) ## put the code in its form
+	$(VENV)/bin/ruff check --config $(GATEWAY)/pyproject.toml --fix $(PYTHON_FOLDERS)
+	$(VENV)/bin/ruff format --config $(GATEWAY)/pyproject.toml $(PYTHON_FOLDERS)
+
+docs: $(DEV_STAMP) ## write the documents that come from the code (docs/asyncapi.yaml, docs/openapi.json)
+	$(PY) $(GATEWAY)/scripts/generate_docs.py
+
+bench: $(DEV_STAMP) ## measure, side by side with others (needs a C compiler)
+	$(PY) benchmarks/run.py $(ARGS)
+
+smoke: $(DEV_STAMP) ## 200 virtual users against a gateway of its own
+	$(PY) loadtest/smoke.py $(ARGS)
+
+lock: $(TOOLS_STAMP) ## renew the lock files: exact versions with hashes, no hosts
+	cd $(GATEWAY) && uv="$(CURDIR)/$(UV) pip compile --quiet --upgrade --universal --generate-hashes \
+		--no-header --no-emit-index-url --no-emit-find-links --python-version 3.11" && \
+		$$uv pyproject.toml --output-file requirements.lock && \
+		$$uv pyproject.toml requirements-dev.in --constraints requirements.lock \
+			--output-file requirements-dev.lock && \
+		$$uv requirements-build.in --constraints requirements-dev.lock \
+			--output-file requirements-build.lock
+	@! grep -n '://' $(GATEWAY)/requirements*.lock || { echo "a lock file names a host"; exit 1; }
+
+clean: ## remove the environment and everything made; messages in .storm stay
+	rm -rf $(VENV) dist build htmlcov
+	find . -path ./.git -prune -o -type d \( -name __pycache__ -o -name .pytest_cache \
+		-o -name .mypy_cache -o -name .ruff_cache -o -name .hypothesis \
+		-o -name .import_linter_cache \) -prune -exec rm -rf {} +
+	rm -f .coverage .coverage.* $(GATEWAY)/.coverage $(GATEWAY)/.coverage.*
+
+# --- the environment ---
+
+$(PY):
+	@for python in $(PYTHONS); do \
+		if "$$python" -c 'import sys, ensurepip, venv; sys.exit(sys.version_info < (3, 11))' \
+			2>/dev/null; then \
+			echo "making $(VENV) with $$("$$python" --version)"; \
+			exec "$$python" -m venv --clear $(VENV); \
+		fi; \
+	done; \
+	echo "STORM needs Python 3.11 or newer with its venv module (on Debian: python3-venv)." >&2; \
+	echo "None of these is that: $(PYTHONS). Say where it is: make PYTHON=/path/to/python" >&2; \
+	exit 1
+
+# pip checks the hashes of uv and of the build back end; uv does the rest, much faster.
+$(TOOLS_STAMP): $(GATEWAY)/requirements-build.lock | $(PY)
+	@rm -rf $(VENV)/tools
+	@$(PY) -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps \
+		--only-binary :all: --target $(VENV)/tools --requirement $<
+	@touch $@
+
+# $(1): the lock. The package itself is linked to the source tree, built without the network.
+define install
+	@echo "installing $(1)"
+	@$(UV) pip sync --quiet --require-hashes --python $(PY) $(1)
+	@PYTHONPATH=$(CURDIR)/$(VENV)/tools $(UV) pip install --quiet --no-deps --no-build-isolation \
+		--python $(PY) --editable $(GATEWAY)
+	@touch $@
+endef
+
+$(RUN_STAMP): $(GATEWAY)/requirements.lock $(GATEWAY)/pyproject.toml $(TOOLS_STAMP)
+	$(call install,$<)
+
+$(DEV_STAMP): $(GATEWAY)/requirements-dev.lock $(GATEWAY)/pyproject.toml $(TOOLS_STAMP)
+	$(call install,$<)
+	@touch $(RUN_STAMP)
