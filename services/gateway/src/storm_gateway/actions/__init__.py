@@ -1,1 +1,1 @@
-"""."""
+"""What users do: authorise, store, publish after the commit. The only writers."""

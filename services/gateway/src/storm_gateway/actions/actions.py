@@ -1,0 +1,111 @@
+"""Everything that users may do, put together: what both edges call."""
+
+import asyncio
+import time
+
+import structlog
+
+from storm_gateway.actions.access import AccessCache
+from storm_gateway.actions.auth import Auth
+from storm_gateway.actions.channels import ChannelActions
+from storm_gateway.actions.jwks import Jwks
+from storm_gateway.actions.members import MemberActions
+from storm_gateway.actions.messages import MessageActions
+from storm_gateway.actions.passwords import Passwords
+from storm_gateway.actions.publisher import Publisher
+from storm_gateway.actions.reads import ReadActions
+from storm_gateway.actions.revocations import Revoked
+from storm_gateway.actions.rules import Administrators
+from storm_gateway.actions.streams import StreamActions
+from storm_gateway.actions.tokens import Tokens
+from storm_gateway.actions.users import UserActions
+from storm_gateway.bus.base import Bus, ControlEvent
+from storm_gateway.config import Config
+from storm_gateway.errors import StormError
+from storm_gateway.observability.metrics import Metrics
+from storm_gateway.store.base import Store
+
+PURGE_SECONDS = 3_600
+log = structlog.get_logger(__name__)
+
+
+class Actions:
+    """One node's actions.
+
+    ``publisher.committed`` is to be given to ``store.start``; control events of the bus are to be
+    given to ``on_control``; ``recover`` is to be called when the bus may have lost some.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        store: Store,
+        bus: Bus,
+        metrics: Metrics,
+        secret: str,
+        *,
+        passwords: Passwords | None = None,
+    ) -> None:
+        administrators = Administrators(config.admin_ids)
+        self._store = store
+        self._jwks = (
+            None
+            if config.jwt_algorithm == "HS256"
+            else Jwks(config.jwt_jwks_url, config.jwt_algorithm)
+        )
+        self._passwords = passwords or Passwords(config.password_hash_queue)
+        self._revoked = Revoked(config.access_token_seconds + config.ticket_seconds)
+        self._purging: asyncio.Task[None] | None = None
+        self.access = AccessCache(store, administrators)
+        self.publisher = Publisher(bus, self.access, metrics)
+        self.auth = Auth(
+            config,
+            store,
+            self.publisher,
+            Tokens(config, secret, self._jwks),
+            self._passwords,
+            self._revoked,
+        )
+        self.users = UserActions(store, self.auth, self.publisher, administrators)
+        self.channels = ChannelActions(store, self.access, administrators)
+        self.members = MemberActions(store, self.access, administrators)
+        self.messages = MessageActions(config, store, self.access, self.publisher, administrators)
+        self.reads = ReadActions(config, store, self.access, self.publisher)
+        self.streams = StreamActions(config, bus)
+
+    async def start(self) -> None:
+        """Learn what is revoked. The store must run already; subscribes to nothing itself."""
+        self._revoked.load(await self._store.tokens.revocations(self._revoked.since))
+        await self._passwords.start()
+        if self._jwks is not None:
+            await self._jwks.start()
+        self._purging = asyncio.create_task(self._purge())
+
+    async def stop(self) -> None:
+        """End what runs in the background; the store and the bus still run."""
+        if self._purging is not None:
+            self._purging.cancel()
+            await asyncio.gather(self._purging, return_exceptions=True)
+        if self._jwks is not None:
+            await self._jwks.stop()
+        await self._passwords.stop()
+
+    def on_control(self, event: ControlEvent) -> None:
+        """What another node, or this one, tells every node. Idempotent."""
+        self.access.on_control(event)
+        self.auth.on_control(event)
+
+    async def recover(self) -> None:
+        """Control events may have been lost: ask the store what they would have told."""
+        self.access.clear()
+        self.auth.reset()
+        self._revoked.load(await self._store.tokens.revocations(self._revoked.since))
+
+    async def _purge(self) -> None:
+        while True:
+            await asyncio.sleep(PURGE_SECONDS)
+            self._revoked.purge()
+            try:
+                await self._store.tokens.purge(time.time())
+            except StormError as error:
+                log.warning("expired tokens not purged", error=error.message)

@@ -1,0 +1,233 @@
+"""Coming in, staying in, and being thrown out."""
+
+import asyncio
+import hashlib
+import secrets
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from storm_gateway.actions import names
+from storm_gateway.actions.identity import Identity
+from storm_gateway.actions.passwords import Passwords
+from storm_gateway.actions.publisher import Publisher
+from storm_gateway.actions.revocations import Revoked
+from storm_gateway.actions.tokens import Tokens
+from storm_gateway.bus.base import ControlEvent
+from storm_gateway.config import Config
+from storm_gateway.errors import ForbiddenError, StormError, UnauthenticatedError
+from storm_gateway.store.base import Store
+from storm_gateway.store.records import User
+
+ENSURED = 65_536
+DOUBLE_REFRESH_SECONDS = 10.0
+"""Two tabs that refresh at once both get the one successor within this time (on one node)."""
+DOUBLE_REFRESHES = 10_000
+_WRONG = "The user id or the password is wrong."
+_NO_REFRESH = "Log in again: this login has ended."
+
+
+@dataclass(frozen=True, slots=True)
+class Login:
+    """What a login or a refresh gives. Times in seconds from now."""
+
+    user_id: str
+    access_token: str
+    expires_in: int
+    refresh_token: str
+    refresh_expires_in: int
+
+
+class Auth:
+    """Identities: made, verified, renewed and revoked."""
+
+    def __init__(
+        self,
+        config: Config,
+        store: Store,
+        publisher: Publisher,
+        tokens: Tokens,
+        passwords: Passwords,
+        revoked: Revoked,
+        *,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._config = config
+        self._store = store
+        self._publisher = publisher
+        self._tokens = tokens
+        self._passwords = passwords
+        self._revoked = revoked
+        self._clock = clock
+        self._ensured: dict[str, None] = {}
+        self._refreshes: dict[bytes, tuple[float, asyncio.Task[Login]]] = {}
+
+    # --- who is it? ---
+
+    def authenticate(self, token: str, *, ticket: bool = False) -> Identity:
+        """The holder of a token; ``ticket``: a ticket is accepted, once."""
+        identity = self._tokens.verify(token, ticket=ticket)
+        if self._revoked.holds(identity):
+            raise UnauthenticatedError("This token was revoked.")
+        return identity
+
+    def is_current(self, identity: Identity) -> bool:
+        """Whether the identity still holds: not expired, not revoked."""
+        return identity.expires_at > self._clock() and not self._revoked.holds(identity)
+
+    async def ensure_user(self, identity: Identity) -> None:
+        """Make the user of a foreign token that comes for the first time (contract)."""
+        user_id = identity.user_id
+        if not identity.foreign or user_id in self._ensured:
+            return
+        await self._store.users.ensure(user_id)
+        if len(self._ensured) >= ENSURED:
+            del self._ensured[next(iter(self._ensured))]
+        self._ensured[user_id] = None
+
+    def on_control(self, event: ControlEvent) -> None:
+        self._revoked.on_control(event)
+        if event.kind == "user_revoked":
+            self._ensured.pop(event.user_id, None)
+
+    def reset(self) -> None:
+        """Events may have been lost: who was deleted must be asked again."""
+        self._ensured.clear()
+
+    # --- coming in ---
+
+    async def register(self, user_id: str, password: str, display_name: str | None = None) -> User:
+        """A new user with a password."""
+        if not self._config.registration_enabled:
+            raise ForbiddenError("Registration is closed on this server.")
+        return await self.create(user_id, password, display_name)
+
+    async def create(self, user_id: str, password: str, display_name: str | None = None) -> User:
+        """As ``register``, for an administrator too while registration is closed."""
+        names.user_id(user_id)
+        names.password(password)
+        shown = names.display_name(user_id if display_name is None else display_name)
+        return await self._store.users.create(user_id, shown, await self._passwords.hash(password))
+
+    async def login(self, user_id: str, password: str) -> Login:
+        """One answer, after the same work, for an unknown user and a wrong password."""
+        kept = None
+        if names.is_user_id(user_id):
+            kept = await self._store.users.password_hash(user_id)
+        if not await self._passwords.check(kept, password) or kept is None:
+            raise UnauthenticatedError(_WRONG)
+        if self._passwords.needs_rehash(kept):
+            await self._rehash(user_id, password)
+        return await self.new_session(user_id)
+
+    async def new_session(self, user_id: str) -> Login:
+        """A login of a user who has just proved to be it."""
+        family = secrets.token_urlsafe(16)
+        refresh_token = _new_refresh_token()
+        await self._store.tokens.save(_hash_of(refresh_token), family, user_id, self._refresh_end())
+        return self._login(user_id, family, refresh_token)
+
+    # --- staying in ---
+
+    async def refresh(self, refresh_token: str) -> Login:
+        """Swap a refresh token for its successor. A token used twice ends its login."""
+        old = _hash_of(refresh_token)
+        now = self._clock()
+        while self._refreshes:
+            oldest = next(iter(self._refreshes))
+            at, _ = self._refreshes[oldest]
+            if at + DOUBLE_REFRESH_SECONDS > now and len(self._refreshes) < DOUBLE_REFRESHES:
+                break
+            del self._refreshes[oldest]
+        known = self._refreshes.get(old)
+        if known is None:
+            known = (now, asyncio.create_task(self._rotate(old)))
+            self._refreshes[old] = known
+        try:
+            # Shielded: another tab may be waiting for the same swap, and it must be finished once
+            # it is begun, or its successor is lost.
+            return await asyncio.shield(known[1])
+        except StormError:
+            self._refreshes.pop(old, None)
+            raise
+
+    async def ticket(self, identity: Identity) -> tuple[str, int]:
+        """A token for the URL of a WebSocket, and its life in seconds."""
+        token = self._tokens.make_ticket(identity.user_id, identity.session_id)
+        return token, self._config.ticket_seconds
+
+    # --- going out ---
+
+    async def logout(self, refresh_token: str | None, identity: Identity | None = None) -> None:
+        """End a login on every node; unknown tokens are no error.
+
+        By its refresh token for good. By an access token alone: its access tokens end at once.
+        """
+        families = {identity.session_id} if identity is not None and identity.session_id else set()
+        if refresh_token:
+            family = await self._store.tokens.revoke(_hash_of(refresh_token))
+            if family is not None:
+                families.add(family)
+                self._refreshes.pop(_hash_of(refresh_token), None)
+        for family in families:
+            self._end_session(family)
+
+    async def revoke_user(self, user_id: str) -> None:
+        """End every login of a user on every node."""
+        await self._store.tokens.revoke_user(user_id, self._clock())
+        self.tell_revoked(user_id)
+
+    def tell_revoked(self, user_id: str) -> None:
+        """Every token of the user issued until now is void in the store: tell every node."""
+        event = ControlEvent("user_revoked", user_id=user_id, at=self._clock())
+        self.on_control(event)
+        self._publisher.control(event)
+
+    async def change_password(self, user_id: str, password: str) -> None:
+        """A new password ends every login, this one too."""
+        names.password(password)
+        hashed = await self._passwords.hash(password)
+        await self._store.users.update(user_id, password_hash=hashed)
+        self.tell_revoked(user_id)
+
+    # --- parts ---
+
+    async def _rotate(self, old: bytes) -> Login:
+        successor = _new_refresh_token()
+        rotation = await self._store.tokens.rotate(
+            old, _hash_of(successor), self._refresh_end(), self._clock()
+        )
+        if rotation.outcome == "rotated":
+            return self._login(rotation.user_id, rotation.family, successor)
+        if rotation.outcome == "reused":
+            # Either the old or the new one is in the wrong hands: nobody keeps this login.
+            self._end_session(rotation.family)
+        raise UnauthenticatedError(_NO_REFRESH)
+
+    def _end_session(self, family: str) -> None:
+        event = ControlEvent("session_revoked", session_id=family)
+        self.on_control(event)
+        self._publisher.control(event)
+
+    async def _rehash(self, user_id: str, password: str) -> None: ...
+
+    def _refresh_end(self) -> float:
+        return self._clock() + self._config.refresh_token_seconds
+
+    def _login(self, user_id: str, family: str, refresh_token: str) -> Login:
+        return Login(
+            user_id,
+            self._tokens.make_access(user_id, family),
+            self._config.access_token_seconds,
+            refresh_token,
+            self._config.refresh_token_seconds,
+        )
+
+
+def _new_refresh_token() -> str:
+    return secrets.token_urlsafe(32)
+
+
+def _hash_of(refresh_token: str) -> bytes:
+    """Random enough (256 bit) that a fast hash keeps it."""
+    return hashlib.sha256(refresh_token.encode("utf-8", "surrogateescape")).digest()

@@ -1,0 +1,116 @@
+"""Channels: made, found, changed, entered and left."""
+
+import asyncio
+import time
+
+from storm_gateway.actions import names, rules
+from storm_gateway.actions.access import AccessCache
+from storm_gateway.actions.rules import Administrators
+from storm_gateway.errors import InvalidRequestError, NotFoundError, StormError
+from storm_gateway.store.base import Done, Store
+from storm_gateway.store.records import Channel, ChannelView, Join, Joined, Visibility
+
+
+class ChannelActions:
+    """What users do with channels as a whole."""
+
+    def __init__(self, store: Store, access: AccessCache, administrators: Administrators) -> None:
+        self._store = store
+        self._access = access
+        self._administrators = administrators
+
+    async def create(
+        self, user_id: str, name: str, visibility: Visibility = "public", topic: str = ""
+    ) -> Channel:
+        """A public or private channel, owned by who makes it."""
+        if visibility == "direct":
+            raise InvalidRequestError("A direct channel is made with POST /direct.")
+        return await self._store.channels.create(
+            names.channel_name(name), visibility, names.topic(topic), user_id
+        )
+
+    async def direct(self, user_id: str, peer: str) -> tuple[ChannelView, bool]:
+        """The direct channel with ``peer`` as the user sees it, and whether it was made now."""
+        channel, created = await self._store.channels.direct(user_id, names.user_id(peer))
+        return await self._view(user_id, channel.id), created
+
+    async def visible_to(self, user_id: str) -> list[ChannelView]:
+        """The channels that the user may see, by id."""
+        return await self._store.channels.visible_to(user_id)
+
+    async def get(self, user_id: str, channel_id: int) -> ChannelView:
+        await self.may_receive(user_id, channel_id)
+        return await self._view(user_id, channel_id)
+
+    async def update(
+        self,
+        user_id: str,
+        channel_id: int,
+        *,
+        name: str | None = None,
+        topic: str | None = None,
+        visibility: Visibility | None = None,
+    ) -> Channel:
+        if name is None and topic is None and visibility is None:
+            raise InvalidRequestError("Say a name, a topic or a visibility.")
+        if visibility == "direct":
+            raise InvalidRequestError("A channel cannot become a direct one.")
+        return await self._store.channels.update(
+            channel_id,
+            user_id,
+            self._administrators.rule(user_id, rules.may_manage),
+            name=None if name is None else names.channel_name(name),
+            topic=None if topic is None else names.topic(topic),
+            visibility=visibility,
+        )
+
+    async def delete(self, user_id: str, channel_id: int) -> None:
+        rule = self._administrators.rule(user_id, rules.may_manage)
+        await self._store.channels.delete(channel_id, user_id, rule)
+
+    def join(self, user_id: str, channel_id: int, done: Done[Joined]) -> None:
+        """Come into a channel; hot: no task, and many joins of one moment are one statement."""
+
+        def joined(outcome: Joined | StormError) -> None:
+            # A join of a crowded channel makes no event that would tell the cache.
+            self._access.forget(user_id, channel_id)
+            done(outcome)
+
+        self._store.channels.join(
+            Join(channel_id, user_id, int(time.time() * 1000)),
+            self._administrators.rule(user_id, rules.may_join),
+            joined,
+        )
+
+    async def enter(self, user_id: str, channel_id: int) -> ChannelView:
+        """``join`` for those who can wait; gives the channel as the member sees it."""
+        waiting: asyncio.Future[Joined] = asyncio.get_running_loop().create_future()
+
+        def done(outcome: Joined | StormError) -> None:
+            if waiting.done():
+                return
+            if isinstance(outcome, StormError):
+                waiting.set_exception(outcome)
+            else:
+                waiting.set_result(outcome)
+
+        self.join(user_id, channel_id, done)
+        await waiting
+        return await self._view(user_id, channel_id)
+
+    async def leave(self, user_id: str, channel_id: int) -> None:
+        rules.may_leave(await self._access.load(user_id, channel_id))
+        try:
+            await self._store.channels.leave(channel_id, user_id)
+        finally:
+            self._access.forget(user_id, channel_id)
+
+    async def may_receive(self, user_id: str, channel_id: int) -> None:
+        """Raises unless the user may read the channel."""
+        rules.may_receive(await self._access.load(user_id, channel_id))
+
+    async def _view(self, user_id: str, channel_id: int) -> ChannelView:
+        view = await self._store.channels.view(channel_id, user_id)
+        if view is None:
+            raise NotFoundError("There is no such channel.")
+        return view

@@ -1,0 +1,83 @@
+"""What people may call themselves and their channels: every text but the messages.
+
+Each function gives the text as it is stored, or raises :class:`InvalidRequestError` that says the
+rule.
+"""
+
+import re
+import unicodedata
+
+from storm_gateway.errors import InvalidRequestError
+
+USER_ID_PATTERN = r"^(?!\.+$)[A-Za-z0-9._@+\-]{1,64}$"
+"""A regular expression for schemas; :func:`user_id_fault` is the rule."""
+USER_ID_RULE = (
+    "A user id is 1 to 64 letters (A-Z, a-z), digits or the signs . _ - @ + and is not only dots."
+)
+DISPLAY_NAME_CHARACTERS = 64
+CHANNEL_NAME_CHARACTERS = 80
+TOPIC_CHARACTERS = 250
+PASSWORD_CHARACTERS = (8, 128)
+EMOJI_CHARACTERS = 32
+
+_USER_ID = re.compile(r"(?!\.+\Z)[A-Za-z0-9._@+\-]{1,64}\Z")
+# Controls, lone surrogates, line and paragraph separators: they forge lines in logs and terminals.
+_FORBIDDEN_CATEGORIES = frozenset({"Cc", "Cs", "Zl", "Zp"})
+# Overrides and isolates of the writing direction: they make one name look like another.
+_FORBIDDEN_DIRECTIONS = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+
+
+def is_user_id(text: str) -> bool:
+    """Whether the text may be a user's id. Ids made of dots alone would be paths, not names."""
+    return _USER_ID.match(text) is not None
+
+
+def user_id(text: str) -> str:
+    """A user id; nothing is trimmed, because an id is compared exactly."""
+    if not is_user_id(text):
+        raise InvalidRequestError(USER_ID_RULE)
+    return text
+
+
+def display_name(text: str) -> str:
+    return _line(text, "A display name", 1, DISPLAY_NAME_CHARACTERS)
+
+
+def channel_name(text: str) -> str:
+    return _line(text, "A channel name", 1, CHANNEL_NAME_CHARACTERS)
+
+
+def topic(text: str) -> str:
+    return _line(text, "A topic", 0, TOPIC_CHARACTERS)
+
+
+def emoji(text: str) -> str:
+    """An emoji or a short name for one; spaces have no place in it."""
+    if any(character.isspace() for character in text):
+        raise InvalidRequestError("An emoji holds no spaces.")
+    return _line(text, "An emoji", 1, EMOJI_CHARACTERS)
+
+
+def password(text: str) -> str:
+    """Any characters at all: only the length is ruled (contract)."""
+    least, most = PASSWORD_CHARACTERS
+    if not least <= len(text) <= most:
+        raise InvalidRequestError(f"A password has {least} to {most} characters.")
+    return text
+
+
+def _line(text: str, what: str, least: int, most: int) -> str:
+    text = text.strip()
+    if len(text) < least:
+        raise InvalidRequestError(f"{what} must not be blank.")
+    if len(text) > most:
+        raise InvalidRequestError(f"{what} has at most {most} characters.")
+    for character in text:
+        if (
+            unicodedata.category(character) in _FORBIDDEN_CATEGORIES
+            or character in _FORBIDDEN_DIRECTIONS
+        ):
+            raise InvalidRequestError(
+                f"{what} is one line, without control characters (found U+{ord(character):04X})."
+            )
+    return text

@@ -1,0 +1,83 @@
+"""What was committed goes to the bus, in commit order: the only publisher of channel events."""
+
+import time
+
+from storm_gateway.actions.access import AccessCache
+from storm_gateway.bus.base import CONTROL, Bus, ChannelEvent, ControlEvent, topic_of_channel
+from storm_gateway.observability.metrics import Metrics
+from storm_gateway.protocol.codec import encode
+from storm_gateway.protocol.events import (
+    ChannelDeleted,
+    ChannelUpdated,
+    Durable,
+    MemberJoined,
+    MemberLeft,
+    MemberUpdated,
+    MessageEvent,
+    ReadEvent,
+    TypingEvent,
+)
+from storm_gateway.store.records import Committed
+
+
+class Publisher:
+    """The store's ``committed`` listener, and the way of ephemeral events.
+
+    Each event is encoded once, here; every node and every connection gets these bytes.
+    """
+
+    def __init__(self, bus: Bus, access: AccessCache, metrics: Metrics) -> None:
+        self._bus = bus
+        self._access = access
+        self._seconds = metrics.publish_seconds
+        self._counts = metrics.counts
+
+    def committed(self, commit: Committed) -> None:
+        """Publish the durable events of one commit. Never raises: they are stored already."""
+        for event in commit.events:
+            body = encode(event)
+            if type(event) is MessageEvent:
+                self._counts.messages += 1
+            else:
+                # Before the event itself: who was removed must not receive what comes after it.
+                self._tell_rights(event, body)
+            self._publish(ChannelEvent(event.channel_id, event.seq, body))
+
+    def ephemeral(self, event: TypingEvent | ReadEvent, audience: str | None = None) -> None:
+        """Publish an event without a seq, to one user's connections when there is ``audience``."""
+        self._publish(ChannelEvent(event.channel_id, 0, encode(event), audience))
+
+    def control(self, event: ControlEvent) -> None:
+        """Tell every node, this one first: its own rights must not wait for the bus."""
+        self._access.on_control(event)
+        self._bus.publish(CONTROL, event)
+
+    def _publish(self, event: ChannelEvent) -> None:
+        began = time.perf_counter()
+        self._bus.publish(topic_of_channel(event.channel_id), event)
+        self._seconds.observe(time.perf_counter() - began)
+
+    def _tell_rights(self, event: Durable, body: bytes) -> None:
+        match event:
+            case MemberJoined() | MemberLeft() | MemberUpdated():
+                # With a body when somebody else did it: the user may be listening to other
+                # channels only, and should hear of an invitation or a removal all the same.
+                by = event.by
+                self.control(
+                    ControlEvent(
+                        "access_lost" if isinstance(event, MemberLeft) else "access_changed",
+                        user_id=event.user_id,
+                        channel_id=event.channel_id,
+                        body=body if by is not None and by != event.user_id else b"",
+                    )
+                )
+            case ChannelUpdated():
+                # It may be private now: everybody's right to it has to be looked at again.
+                self.control(ControlEvent("access_changed", channel_id=event.channel_id))
+            case ChannelDeleted():
+                # The subscribers get the event with the notice that ends their subscription.
+                self.control(
+                    ControlEvent("channel_deleted", channel_id=event.channel_id, body=body)
+                )
+            case _:
+                pass

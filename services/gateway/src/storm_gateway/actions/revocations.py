@@ -1,0 +1,74 @@
+"""Which tokens are void before their end: known to every node, asked without waiting."""
+
+import time
+from collections.abc import Callable
+
+from storm_gateway.actions.identity import Identity
+from storm_gateway.bus.base import ControlEvent
+from storm_gateway.store.records import Revocations
+
+USERS_SECONDS = 30 * 86_400
+"""How long a revoked user is remembered. Our own tokens live minutes; a foreign one that lives
+longer than this outlives a password change (but not the deletion of its user)."""
+ALWAYS = float("inf")
+
+
+class Revoked:
+    """Logins and users whose tokens are void, loaded at the start and fed by control events.
+
+    Bounded by time: an entry is dropped once no token that it forbids can be alive.
+    """
+
+    def __init__(self, session_seconds: float, *, clock: Callable[[], float] = time.time) -> None:
+        self._session_seconds = session_seconds
+        self._clock = clock
+        self._sessions: dict[str, float] = {}
+        self._users: dict[str, float] = {}
+
+    @property
+    def since(self) -> float:
+        """The age of revocations that still matter, for the store."""
+        return self._clock() - max(USERS_SECONDS, self._session_seconds)
+
+    def load(self, revocations: Revocations) -> None:
+        """Add what the store knows; nothing known is forgotten."""
+        for family in revocations.families:
+            self.session(family)
+        for user_id, at in revocations.users.items():
+            self.user(user_id, at)
+        for user_id in revocations.deleted:
+            self._users[user_id] = ALWAYS
+
+    def on_control(self, event: ControlEvent) -> None:
+        if event.kind == "session_revoked":
+            self.session(event.session_id)
+        elif event.kind == "user_revoked":
+            self.user(event.user_id, event.at)
+
+    def session(self, session_id: str) -> None:
+        """Every token of this login is void."""
+        now = self._clock()
+        # In order of time, so the first ones are the first to go.
+        while self._sessions:
+            oldest = next(iter(self._sessions))
+            if self._sessions[oldest] > now:
+                break
+            del self._sessions[oldest]
+        self._sessions.pop(session_id, None)
+        self._sessions[session_id] = now + self._session_seconds
+
+    def user(self, user_id: str, at: float) -> None:
+        """Every token of the user issued before ``at`` is void."""
+        self._users[user_id] = max(at, self._users.get(user_id, at))
+
+    def purge(self) -> None:
+        """Forget users revoked so long ago that it does not matter."""
+        since = self.since
+        self._users = {user_id: at for user_id, at in self._users.items() if at > since}
+
+    def holds(self, identity: Identity) -> bool:
+        """Whether the token of this identity is void."""
+        if identity.session_id and identity.session_id in self._sessions:
+            return True
+        at = self._users.get(identity.user_id)
+        return at is not None and identity.issued_at < at
