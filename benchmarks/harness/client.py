@@ -1,0 +1,95 @@
+"""Drives the load client: one command, one line of JSON in answer."""
+
+import json
+import select
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+from harness.processes import pin
+
+MESSAGE = "Hello world"
+COMMAND = '{"type":"message","channel_id":1,"payload":"' + MESSAGE + '"}'
+IN_FLIGHT = 128
+# Far above what any load takes: the client itself gives up after a minute without progress.
+ANSWER_SECONDS = 600
+
+Answer = dict[str, Any]
+
+
+class LoadClient:
+    """A running ``stormload``."""
+
+    def __init__(self, pid: int, commands: IO[str], answers: IO[str]) -> None:
+        self.pid = pid
+        self._commands = commands
+        self._answers = answers
+
+    def ask(self, command: str) -> Answer:
+        """Send one command and wait until it is done."""
+        self._commands.write(command + "\n")
+        self._commands.flush()
+        if not select.select([self._answers], [], [], ANSWER_SECONDS)[0]:
+            raise RuntimeError(f"the load client does not answer '{command}'")
+        line = self._answers.readline()
+        if not line:
+            raise RuntimeError(f"the load client ended at '{command}'")
+        answer: Answer = json.loads(line)
+        if "error" in answer:
+            raise RuntimeError(f"the load client refused '{command}'")
+        return answer
+
+    def open(self, count: int) -> Answer:
+        """Upgrade ``count`` connections and join the room with each."""
+        answer = self.ask(f"open {count} {IN_FLIGHT}")
+        if answer["joined"] != count:
+            raise RuntimeError(f"only {answer['joined']} of {count} connections joined")
+        return answer
+
+    def close(self) -> Answer:
+        """Reset all connections."""
+        return self.ask("close")
+
+    def burst(self, frames: int, seconds: float) -> Answer:
+        """Closed loop of bursts; every connection must receive every frame once."""
+        answer = self.ask(f"burst {frames} {seconds} {COMMAND}")
+        if answer["stalled"] or answer["uneven"]:
+            raise RuntimeError(f"frames were lost or doubled: {answer}")
+        return answer
+
+    def say(self, first: int, count: int, text: str) -> None:
+        """Send one text frame on some connections."""
+        self.ask(f"say {first} {count} {text}")
+
+    def acks(self, senders: int, window: int, seconds: float) -> Answer:
+        """Keep ``window`` messages of each sender outstanding; every one must be acknowledged."""
+        answer = self.ask(f"acks {senders} {window} {seconds} {MESSAGE}")
+        if answer["unanswered"] or answer["wrong"] or answer["errors"]:
+            raise RuntimeError(f"messages were not acknowledged: {answer}")
+        return answer
+
+    def state(self) -> Answer:
+        """How many connections stand, and what they have seen."""
+        return self.ask("state")
+
+
+@contextmanager
+def load_client(program: Path, port: int, tokens: Path, *, cpu: int) -> Iterator[LoadClient]:
+    """A load client on a processor of its own."""
+    process = subprocess.Popen(  # noqa: S603 our own program
+        [str(program), "127.0.0.1", str(port), "/ws?channel_id=1", str(tokens)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        preexec_fn=pin(cpu),
+    )
+    commands, answers = process.stdin, process.stdout
+    try:
+        if commands and answers:
+            yield LoadClient(process.pid, commands, answers)
+    finally:
+        process.kill()
+        with process:  # closes its pipes and waits
+            pass

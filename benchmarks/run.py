@@ -1,0 +1,167 @@
+"""``make bench``: STORM beside its peers and beside the limit, on the same load.
+
+Builds the load client, installs the peers, then measures one server after the other, over and
+over, so that whatever else the machine does hits all of them alike. Prints the figures; a full
+run also writes them into ``docs/benchmarks.md`` and ``benchmarks/results/latest.json``.
+"""
+
+import argparse
+import json
+import os
+import resource
+import secrets
+import shutil
+import sys
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from harness import prepare, report
+from harness.durable import SENDERS, measure_durable
+from harness.machine import commit, machine, now, versions
+from harness.paths import LATEST, PAGE, WORK
+from harness.progress import say
+from harness.room import Plan, measure_room
+from harness.servers import SERVERS
+from harness.tokens import write_tokens
+
+SPARE_FILES = 200
+
+
+def parse(arguments: list[str]) -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--connections", type=int, default=10_000, help="default: 10000")
+    parser.add_argument("--runs", type=int, default=3, help="default: 3; medians are reported")
+    parser.add_argument("--seconds", type=float, default=8, help="of each load; default: 8")
+    parser.add_argument(
+        "--quick", action="store_true", help="1,000 connections, 1 run, 3 s: does it work at all?"
+    )
+    parser.add_argument(
+        "--only",
+        default=",".join(SERVERS),
+        metavar="SERVERS",
+        help=f"comma-separated, of: {', '.join(SERVERS)}",
+    )
+    parser.add_argument(
+        "--write",
+        action=argparse.BooleanOptionalAction,
+        help="write page and results; default: in a full run of all servers",
+    )
+    options = parser.parse_args(arguments)
+    full = options.only == parser.get_default("only") and not options.quick
+    if options.write is None:
+        options.write = full and options.connections == parser.get_default("connections")
+    if options.quick:
+        options.connections, options.runs, options.seconds = 1_000, 1, 3.0
+    options.servers = [key.strip() for key in options.only.split(",")]
+    if unknown := set(options.servers) - set(SERVERS):
+        parser.error(f"no such server: {', '.join(sorted(unknown))}")
+    return options
+
+
+def raise_file_limit(needed: int) -> None:
+    """Let this process and its children open as many files as the system allows."""
+    _soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard != resource.RLIM_INFINITY and hard < needed:
+        raise SystemExit(f"a process may open {hard} files here, {needed} are needed")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+def fresh_folder(name: str) -> Path:
+    """An empty folder for one server's data."""
+    folder = WORK / name
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    return folder
+
+
+def summary(room: dict[str, Any]) -> str:
+    """One server's figures on one line."""
+    deliveries = " / ".join(
+        f"{figures['per_second']:,.0f}" for name, figures in room.items() if "deliver_" in name
+    )
+    return (
+        f"{room['upgrade']['per_second']:,.0f} upgrades/s, {room['idle_bytes']:,.0f} bytes each,"
+        f" {deliveries} deliveries/s"
+    )
+
+
+def measure(options: argparse.Namespace, plan: Plan) -> tuple[list[dict[str, Any]], list[str]]:
+    """All runs, and what failed in them."""
+    runs: list[dict[str, Any]] = []
+    failures: list[str] = []
+
+    def attempt(what: str, job: Callable[[], dict[str, Any]]) -> dict[str, Any] | None:
+        try:
+            return job()
+        except (RuntimeError, OSError) as error:
+            failures.append(f"{what}: {error}")
+            say(f"FAILED {failures[-1]}")
+            return None
+
+    for number in range(1, options.runs + 1):
+        run: dict[str, Any] = {"room": {}}
+        runs.append(run)
+        for key in options.servers:
+            what = f"run {number} of {options.runs}, {key}"
+            say(f"{what}: started")
+            data = fresh_folder(key)
+            room = attempt(what, partial(measure_room, SERVERS[key], plan, data))
+            if room:
+                run["room"][key] = room
+                say(f"{what}: {summary(room)}")
+        if "storm" in options.servers:
+            what = f"run {number} of {options.runs}, durable"
+            data = fresh_folder("durable")
+            run["durable"] = attempt(what, partial(measure_durable, plan, data))
+            if run["durable"]:
+                rates = [f"{load['per_second']:,.0f}" for load in run["durable"].values()]
+                say(f"{what}: {' / '.join(rates)} a second, the last one the limit")
+    shutil.rmtree(WORK, ignore_errors=True)
+    return runs, failures
+
+
+def main(arguments: list[str]) -> int:
+    """Measure, print, write."""
+    options = parse(arguments)
+    raise_file_limit(options.connections + SPARE_FILES)
+    processors = sorted(os.sched_getaffinity(0))
+    facts = machine()
+    program = prepare.load_client()
+    for key in options.servers:
+        SERVERS[key].install()
+    secret = secrets.token_hex(32)
+    tokens = fresh_folder("tokens") / "tokens"
+    write_tokens(tokens, secret, max(options.connections, SENDERS + 1))
+    plan = Plan(
+        connections=options.connections,
+        seconds=options.seconds,
+        idle_seconds=2 if options.quick else 5,
+        server_cpu=processors[0],
+        client_cpu=processors[-1],
+        client_program=program,
+        tokens=tokens,
+        secret=secret,
+    )
+    settings = {
+        name: getattr(plan, name) for name in ("connections", "seconds", "server_cpu", "client_cpu")
+    }
+    result: dict[str, Any] = {"date": now(), "commit": commit(), "settings": settings}
+    result["machine"], result["versions"] = facts, versions()
+    result["runs"], result["failures"] = measure(options, plan)
+    figures = report.render(result)
+    say(f"done\n\n{figures}\n")
+    if options.write:
+        LATEST.parent.mkdir(exist_ok=True)
+        LATEST.write_text(json.dumps(result, indent=1) + "\n")
+        PAGE.write_text(report.insert(PAGE.read_text(), figures))
+        say(f"written: {PAGE}, {LATEST}")
+    return 1 if result["failures"] else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
