@@ -1,6 +1,7 @@
 """What was committed goes to the bus, in commit order: the only publisher of channel events."""
 
 import time
+from typing import Literal
 
 from storm_gateway.actions.access import AccessCache
 from storm_gateway.bus.base import CONTROL, Bus, ChannelEvent, ControlEvent, topic_of_channel
@@ -59,18 +60,15 @@ class Publisher:
 
     def _tell_rights(self, event: Durable, body: bytes) -> None:
         match event:
-            case MemberJoined() | MemberLeft() | MemberUpdated():
-                # With a body when somebody else did it: the user may be listening to other
-                # channels only, and should hear of an invitation or a removal all the same.
-                by = event.by
-                self.control(
-                    ControlEvent(
-                        "access_lost" if isinstance(event, MemberLeft) else "access_changed",
-                        user_id=event.user_id,
-                        channel_id=event.channel_id,
-                        body=body if by is not None and by != event.user_id else b"",
-                    )
-                )
+            case MemberLeft():
+                # With the event: who left is cut off before it comes through the channel.
+                self._rights("access_lost", event, body)
+            case MemberJoined():
+                # An invitation comes with the event: the user may not be listening there yet.
+                invited = event.by is not None and event.by != event.user_id
+                self._rights("access_changed", event, body if invited else b"")
+            case MemberUpdated():
+                self._rights("access_changed", event, b"")
             case ChannelUpdated():
                 # It may be private now: everybody's right to it has to be looked at again.
                 self.control(ControlEvent("access_changed", channel_id=event.channel_id))
@@ -81,3 +79,13 @@ class Publisher:
                 )
             case _:
                 pass
+
+    def _rights(
+        self,
+        kind: Literal["access_changed", "access_lost"],
+        event: MemberJoined | MemberLeft | MemberUpdated,
+        body: bytes,
+    ) -> None:
+        self.control(
+            ControlEvent(kind, user_id=event.user_id, channel_id=event.channel_id, body=body)
+        )
