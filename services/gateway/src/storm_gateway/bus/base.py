@@ -28,7 +28,9 @@ class StreamEvent(msgspec.Struct, tag="s", array_like=True, gc=False):
 class ControlEvent(msgspec.Struct, tag="n", array_like=True, gc=False):
     """Something that every node must know at once.
 
-    ``access_changed``: the user's role in the channel changed; look again, cut what is gone.
+    ``access_changed``: the user's standing in the channel changed; forget what was remembered of
+    it. Without a user: everybody's did (a channel became private); look again at each.
+    ``access_lost``: the user may not receive the channel any more; cut at once.
     ``channel_deleted``: nobody may receive the channel any more.
     ``user_revoked``: every connection and token of the user, issued before ``at``, ends.
     ``session_revoked``: every connection and token of that login ends.
@@ -36,7 +38,9 @@ class ControlEvent(msgspec.Struct, tag="n", array_like=True, gc=False):
     """
 
     kind: Literal[
-        "access_changed", "channel_deleted", "user_revoked", "session_revoked", "user_event"
+        "access_changed",
+        "access_lost",
+        "channel_deleted", "user_revoked", "session_revoked", "user_event"
     ]
     user_id: str = ""
     channel_id: int = 0

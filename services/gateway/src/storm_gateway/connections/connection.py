@@ -1,0 +1,227 @@
+"""One client: who it is, how much it may say, and its commands in order."""
+
+import asyncio
+from collections import deque
+from typing import TYPE_CHECKING, ClassVar
+
+from storm_gateway.actions.identity import Identity
+from storm_gateway.connections import dispatch
+from storm_gateway.connections.upgrade import Accepted, accept
+from storm_gateway.connections.websocket import State, WebSocket
+from storm_gateway.errors import RateLimitedError, StormError
+from storm_gateway.protocol import events
+from storm_gateway.protocol.close_codes import CloseCode
+from storm_gateway.protocol.codec import encode, ref_of
+from storm_gateway.protocol.handshake import RefusedHandshake, parse_request
+from storm_gateway.protocol.websocket import text_frame
+from storm_gateway.store.records import Joined
+
+if TYPE_CHECKING:
+    from storm_gateway.connections.edge import Edge
+    from storm_gateway.hub.feed import Feed
+
+_MOST_WAITING = 64
+"""Commands that wait for an earlier one; then the socket is not read until there is room."""
+
+
+class Connection(WebSocket):
+    """A client of STORM. Commands take effect in the order in which they were sent."""
+
+    __slots__ = (
+        "address",
+        "feeds",
+        "filled",
+        "identity",
+        "number",
+        "tokens",
+        "waiting",
+        "warned",
+    )
+
+    edge: ClassVar["Edge"]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.identity: Identity
+        self.feeds: tuple[Feed, ...] = ()
+        self.waiting: deque[bytes] | None = None  # behind a command that takes time
+        self.warned = False  # of the end of its token
+        self.tokens = 0.0
+        self.filled = 0.0
+        self.number = 0
+        self.address = ""
+
+    @property
+    def user_id(self) -> str:
+        return self.identity.user_id
+
+    @property
+    def connection_id(self) -> str:
+        """Unique over nodes and restarts as far as node names are."""
+        return f"{self.edge.node}-{self.number}"
+
+    # --- opening ---
+
+    def upgrade(self, head: bytes, peer: str) -> bool:
+        """Answer an upgrade request; False when it was refused and the transport ends."""
+        edge = self.edge
+        loop = asyncio.get_running_loop()
+        try:
+            accepted = accept(edge, parse_request(head), peer, loop.time())
+        except RefusedHandshake as refused:
+            edge.metrics.handshakes_refused.labels(str(refused.status)).inc()
+            self.state = State.CLOSED
+            self.transport.write(refused.response())
+            self.transport.close()
+            return False
+        self.identity = accepted.identity
+        self.address = accepted.address
+        self.number = edge.next_number()
+        self.tokens = float(edge.config.commands_burst)
+        self.filled = loop.time()
+        self.opened()
+        edge.admission.enter(self.user_id, self.address)
+        edge.counts.connections += 1
+        edge.wheel.add(self, self.number)
+        edge.hub.connect(self)
+        self.transport.write(accepted.response + self._hello())
+        self._begin(accepted)
+        return True
+
+    def _hello(self) -> bytes:
+        edge = self.edge
+        return text_frame(
+            encode(
+                events.Hello(
+                    self.connection_id, self.user_id, edge.node, edge.keepalive, edge.limits
+                )
+            )
+        )
+
+    def _begin(self, accepted: Accepted) -> None:
+        edge = self.edge
+        if accepted.channel_id is not None:
+            # What the client says meanwhile waits: it counts on the channel being joined.
+            self.waiting = deque()
+            channel_id = accepted.channel_id
+            edge.actions.channels.join(
+                self.user_id, channel_id, lambda joined: self._joined(channel_id, joined)
+            )
+        elif accepted.subject is not None:
+            self.run(dispatch.listen(self, accepted.subject), None)
+        elif self.identity.foreign:
+            self.run(edge.actions.auth.ensure_user(self.identity), None)
+
+    def _joined(self, channel_id: int, joined: Joined | StormError) -> None:
+        if self.state is not State.OPEN:
+            return
+        if isinstance(joined, StormError):
+            self.refuse(joined, None)
+            self._next()
+            return
+        edge = self.edge
+        stale = edge.control.cut_lately(self.user_id, channel_id)
+        if stale or not edge.subscriptions.subscribe_now(self, channel_id, None, None):
+            self.run(dispatch.subscribe(self, channel_id, None, None), None)
+        else:
+            self._next()
+
+    # --- commands ---
+
+    def on_text(self, data: bytes) -> None:
+        self.edge.counts.commands += 1
+        if not self._may_speak(data):
+            return
+        if self.waiting is not None:
+            self.waiting.append(data)
+            if len(self.waiting) >= _MOST_WAITING:
+                self.transport.pause_reading()
+            return
+        dispatch.handle(self, data)
+
+    def on_binary(self, data: bytes) -> None:
+        self.close(CloseCode.BAD_COMMANDS, "commands are text frames")
+
+    def on_control(self) -> bool:
+        # Control frames cost as much as commands, so they count as such.
+        return self._may_speak(None)
+
+    def _may_speak(self, data: bytes | None) -> bool:
+        """One command's worth of the rate limit (tokens a second, with a burst)."""
+        config = self.edge.config
+        now = asyncio.get_running_loop().time()
+        rate = config.commands_per_second
+        tokens = min(config.commands_burst, self.tokens + (now - self.filled) * rate) - 1
+        self.filled = now
+        self.tokens = tokens
+        if tokens >= 0:
+            return True
+        self.edge.metrics.commands_rate_limited.inc()
+        if tokens < -config.commands_burst:
+            self.close(CloseCode.RATE_LIMITED, "commands went on after rate_limited")
+        elif data is not None:
+            wait = int(-tokens / rate * 1000) + 1
+            self.refuse(
+                RateLimitedError("Too many commands at once.", retry_after_ms=wait), ref_of(data)
+            )
+        return False
+
+    def run(self, work: "dispatch.Work", ref: str | None) -> None:
+        """Carry out a command that takes time; later ones wait for it."""
+        if self.waiting is None:
+            self.waiting = deque()
+        task = asyncio.get_running_loop().create_task(self._carry_out(work, ref))
+        self.edge.tasks.add(task)
+        task.add_done_callback(self.edge.tasks.discard)
+
+    async def _carry_out(self, work: "dispatch.Work", ref: str | None) -> None:
+        try:
+            reply = await work
+            if reply is not None:
+                self.reply(reply)
+        except StormError as error:
+            self.refuse(error, ref)
+        except Exception:  # noqa: BLE001 whatever it is, the connection lives on
+            dispatch.log.exception("a command failed", extra={"connection": self.connection_id})
+            self.refuse(dispatch.INTERNAL, ref)
+        finally:
+            self._next()
+
+    def _next(self) -> None:
+        waiting = self.waiting
+        self.waiting = None
+        if waiting is None:
+            return
+        full = len(waiting) >= _MOST_WAITING
+        while waiting:
+            if self.state is not State.OPEN:
+                return
+            dispatch.handle(self, waiting.popleft())
+            if self.waiting is not None:  # the next one takes time too
+                self.waiting.extend(waiting)
+                break
+        if full and self.state is State.OPEN:
+            self.transport.resume_reading()
+
+    # --- replies ---
+
+    def reply(self, event: events.Ack | events.Pong) -> None:
+        self.send(text_frame(encode(event)))
+
+    def refuse(self, error: StormError, ref: str | None) -> None:
+        """Answer a command that failed; the connection lives on."""
+        self.send(
+            text_frame(encode(events.Error(error.code, error.message, ref, error.retry_after_ms)))
+        )
+
+    # --- the end ---
+
+    def on_closed(self) -> None:
+        edge = self.edge
+        edge.wheel.discard(self, self.number)
+        edge.hub.disconnect(self)
+        edge.admission.leave(self.user_id, self.address)
+        edge.metrics.connections_closed.labels(str(int(self.close_code))).inc()
+
+    def __repr__(self) -> str:
+        return f"<Connection {self.number} {self.state.name}>"

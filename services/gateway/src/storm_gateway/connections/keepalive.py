@@ -1,0 +1,50 @@
+"""One clock for all connections: pings, heartbeats, token ends, deaths by silence.
+
+Connections stand in as many buckets as a round has seconds; each second one bucket is visited.
+No connection has a timer, and the pings spread by themselves.
+"""
+
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
+
+_LONGEST_ROUND = 5
+"""Seconds: how late a token's end or a silence may be noticed."""
+
+
+class Wheel(Generic[T]):
+    """Buckets of members, one for each second of a round."""
+
+    def __init__(self, ping_seconds: int, heartbeat_seconds: int) -> None:
+        self.round = max(1, min(ping_seconds, heartbeat_seconds, _LONGEST_ROUND))
+        self._pings = max(1, round(ping_seconds / self.round))
+        self._heartbeats = max(1, round(heartbeat_seconds / self.round))
+        self._buckets: list[set[T]] = [set() for _ in range(self.round)]
+        self._tick = 0
+
+    def __len__(self) -> int:
+        return sum(len(bucket) for bucket in self._buckets)
+
+    def add(self, member: T, number: int) -> None:
+        """``number`` spreads the members; successive ones go to different buckets."""
+        self._buckets[number % self.round].add(member)
+
+    def discard(self, member: T, number: int) -> None:
+        self._buckets[number % self.round].discard(member)
+
+    def members(self) -> list[T]:
+        """Everybody."""
+        return [member for bucket in self._buckets for member in bucket]
+
+    def turn(self) -> tuple[list[T], int]:
+        """One second has passed: whom to visit, and the number of this round."""
+        self._tick += 1
+        return list(self._buckets[self._tick % self.round]), self._tick // self.round
+
+    def ping_is_due(self, round_number: int, number: int) -> bool:
+        """Whether a member is pinged in this round; rounds differ by member, so load is even."""
+        return (round_number + number // self.round) % self._pings == 0
+
+    def heartbeat_is_due(self, round_number: int, number: int) -> bool:
+        """The same for the heartbeat event."""
+        return (round_number + number // self.round) % self._heartbeats == 0

@@ -1,0 +1,113 @@
+"""What other actions take away: subscriptions and connections that may be no more."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+
+from storm_gateway.bus.base import ControlEvent, topic_of_channel
+from storm_gateway.errors import StormError
+from storm_gateway.hub.feed import Feed, Subscriber
+from storm_gateway.hub.hub import Hub
+from storm_gateway.protocol.close_codes import CloseCode
+from storm_gateway.protocol.websocket import text_frame
+
+log = logging.getLogger("storm.hub")
+
+MayReceive = Callable[[str, int], Awaitable[None]]
+IsRevoked = Callable[[Subscriber], bool]
+
+
+class Control:
+    """Carries out control events on this node's connections."""
+
+    def __init__(self, hub: Hub, may_receive: MayReceive, is_revoked: IsRevoked) -> None:
+        self._hub = hub
+        self._may_receive = may_receive
+        self._is_revoked = is_revoked
+        self._cuts: dict[tuple[str, int], float] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def on_event(self, event: ControlEvent) -> None:
+        """One control event; takes effect before it returns, but for ``access_changed`` of all."""
+        hub = self._hub
+        match event.kind:
+            case "access_lost":
+                self.cut(event.user_id, event.channel_id)
+                self._tell(event)
+            case "access_changed":
+                if event.user_id:
+                    self._tell(event)
+                else:
+                    self._look_again(event.channel_id)
+            case "channel_deleted":
+                feed = hub.feed(topic_of_channel(event.channel_id))
+                if feed is not None:
+                    for connection in list(feed):
+                        self._tell_one(connection, event.body)
+                        hub.detach(connection, feed)
+            case "user_revoked":
+                for connection in hub.connections_of(event.user_id):
+                    self._revoke(connection)
+            case "session_revoked":
+                users = [event.user_id] if event.user_id else list(hub.users())
+                for user_id in users:
+                    for connection in hub.connections_of(user_id):
+                        self._revoke(connection)
+            case "user_event":
+                self._tell(event)
+
+    def cut(self, user_id: str, channel_id: int) -> None:
+        """The user receives nothing more of the channel here."""
+        # Remembered for a moment: a join that was committed just before may not be live yet.
+        self._cuts[user_id, channel_id] = asyncio.get_running_loop().time()
+        feed = self._hub.feed(topic_of_channel(channel_id))
+        if feed is not None:
+            for connection in self._hub.connections_of(user_id):
+                self._hub.detach(connection, feed)
+
+    def cut_lately(self, user_id: str, channel_id: int) -> bool:
+        """Whether access was lost so lately that what was read before may be stale."""
+        return bool(self._cuts) and (user_id, channel_id) in self._cuts
+
+    def sweep(self, now: float) -> None:
+        """Forget old cuts."""
+        if self._cuts:
+            self._cuts = {key: at for key, at in self._cuts.items() if now - at < 10}
+
+    def _tell(self, event: ControlEvent) -> None:
+        for connection in self._hub.connections_of(event.user_id):
+            self._tell_one(connection, event.body)
+
+    @staticmethod
+    def _tell_one(connection: Subscriber, body: bytes) -> None:
+        if body:
+            connection.send(text_frame(body))
+
+    def _revoke(self, connection: Subscriber) -> None:
+        if self._is_revoked(connection):
+            connection.close(CloseCode.AUTHENTICATION_FAILED, "the token was revoked")
+
+    def _look_again(self, channel_id: int) -> None:
+        feed = self._hub.feed(topic_of_channel(channel_id))
+        if feed is None:
+            return
+        task = asyncio.create_task(self._verify(feed, {c.user_id for c in feed}))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _verify(self, feed: Feed, users: set[str]) -> None:
+        results = await asyncio.gather(
+            *(self._may_receive(user_id, feed.channel_id) for user_id in users),
+            return_exceptions=True,
+        )
+        for user_id, result in zip(users, results, strict=True):
+            if isinstance(result, StormError):
+                self.cut(user_id, feed.channel_id)
+            elif result is not None:
+                log.error("looking again at access failed", exc_info=result)
+
+    async def stop(self) -> None:
+        """End the work under way."""
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)

@@ -1,0 +1,167 @@
+"""What one node knows of one channel or event stream that somebody here listens to."""
+
+from collections import deque
+from collections.abc import Iterator
+from typing import Protocol
+
+
+class Subscriber(Protocol):
+    """What the hub asks of a connection. None of it may block or raise."""
+
+    feeds: "tuple[Feed, ...]"
+    """The feeds that the connection listens to; the hub keeps it."""
+
+    @property
+    def user_id(self) -> str: ...
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it can still be written to."""
+
+    def deliver(self, data: bytes, durable: bytes, ephemeral: bytes) -> None:
+        """Write ``data``, which is ``durable`` and ``ephemeral`` joined; a slow client may get
+        only ``durable``.
+        """
+
+    def send(self, data: bytes) -> None:
+        """Write frames that only this connection gets; never dropped."""
+
+    async def writable(self) -> bool:
+        """Wait until the client has taken what was sent; False when it is gone."""
+
+    def close(self, code: int, reason: str = "") -> None:
+        """Begin the close handshake."""
+
+
+class Pass:
+    """One batch of frames on its way to the subscribers that there were when it began."""
+
+    __slots__ = ("count", "data", "durable", "ephemeral", "gone", "last_seq", "position", "targets")
+
+    def __init__(self, durable: bytes, ephemeral: bytes, count: int, last_seq: int) -> None:
+        self.durable = durable
+        self.ephemeral = ephemeral
+        # The same object when there is only one kind: no copy for the usual case.
+        self.data = durable + ephemeral if durable and ephemeral else durable or ephemeral
+        self.count = count
+        self.last_seq = last_seq
+        self.targets: list[Subscriber] = []
+        self.position = 0
+        self.gone: set[Subscriber] | None = None
+
+
+class Feed:
+    """The subscribers of one topic on this node and the frames they are about to get.
+
+    ``seq`` is the newest event accepted in order; ``settled`` the newest that every subscriber's
+    connection has been given. A stream has no seq: its frames are all ephemeral.
+    """
+
+    __slots__ = (
+        "channel_id",
+        "ephemeral",
+        "held",
+        "idle_since",
+        "joiners",
+        "live",
+        "marked",
+        "passing",
+        "pending",
+        "recent",
+        "recent_bytes",
+        "references",
+        "repairing",
+        "replaying",
+        "seq",
+        "settled",
+        "subscribers",
+        "topic",
+    )
+
+    def __init__(self, topic: str, channel_id: int) -> None:
+        self.topic = topic
+        self.channel_id = channel_id  # 0: a stream
+        self.live = False
+        self.references = 0  # subscribes under way
+        self.idle_since = 0
+        self.seq = 0
+        self.settled = 0
+        self.subscribers: set[Subscriber] = set()
+        self.joiners: dict[Subscriber, int] = {}  # connection → newest seq that it has
+        self.replaying: dict[Subscriber, object] = {}  # connection → token of its subscribe
+        self.pending: list[tuple[int, bytes]] = []
+        self.ephemeral: list[bytes] = []
+        self.recent: deque[tuple[int, bytes]] = deque()
+        self.recent_bytes = 0
+        self.held: dict[int, bytes] = {}  # events that came before their predecessors
+        self.repairing = False
+        self.marked = False
+        self.passing: Pass | None = None
+
+    @property
+    def wanted(self) -> bool:
+        """Whether anybody here listens or is about to."""
+        return bool(self.subscribers or self.joiners or self.replaying or self.references)
+
+    def accept(self, seq: int, frame: bytes, keep: int, keep_bytes: int) -> None:
+        """The next event in order: to be written, and kept for those who return."""
+        self.seq = seq
+        self.pending.append((seq, frame))
+        recent = self.recent
+        recent.append((seq, frame))
+        self.recent_bytes += len(frame)
+        while recent and (len(recent) > keep or self.recent_bytes > keep_bytes):
+            self.recent_bytes -= len(recent.popleft()[1])
+
+    def recent_after(self, seq: int) -> list[bytes] | None:
+        """The frames after ``seq`` from memory; None when memory does not reach back so far."""
+        if seq >= self.seq:
+            return []
+        if not self.recent or self.recent[0][0] > seq + 1:
+            return None
+        return [frame for number, frame in self.recent if number > seq]
+
+    def add(self, subscriber: Subscriber, seq: int) -> None:
+        """Go live for a connection that has everything up to ``seq``."""
+        if self.pending or seq > self.seq:
+            self.joiners[subscriber] = seq
+        else:
+            self.subscribers.add(subscriber)
+
+    def discard(self, subscriber: Subscriber) -> None:
+        """Forget a connection, in the middle of a pass too."""
+        self.subscribers.discard(subscriber)
+        self.joiners.pop(subscriber, None)
+        self.replaying.pop(subscriber, None)
+        if self.passing is not None:
+            if self.passing.gone is None:
+                self.passing.gone = set()
+            self.passing.gone.add(subscriber)
+
+    def begin_pass(self) -> Pass:
+        """Take what gathered; frames that come from now on are of the next pass."""
+        pending, self.pending = self.pending, []
+        count = len(pending) + len(self.ephemeral)
+        ephemeral, self.ephemeral = b"".join(self.ephemeral), []
+        durable = pending[0][1] if len(pending) == 1 else b"".join(f for _, f in pending)
+        found = Pass(durable, ephemeral, count, pending[-1][0] if pending else 0)
+        found.targets = list(self.subscribers)
+        self.passing = found
+        if self.joiners:
+            self._serve_joiners(pending, ephemeral)
+        return found
+
+    def _serve_joiners(self, pending: list[tuple[int, bytes]], ephemeral: bytes) -> None:
+        # They came while frames were waiting: each gets only what it does not have.
+        for joiner, seq in list(self.joiners.items()):
+            durable = b"".join(frame for number, frame in pending if number > seq)
+            if durable or ephemeral:
+                joiner.deliver(durable + ephemeral, durable, ephemeral)
+            if joiner in self.joiners and self.seq >= seq:
+                del self.joiners[joiner]
+                self.subscribers.add(joiner)
+
+    def __iter__(self) -> Iterator[Subscriber]:
+        yield from list(self.subscribers)
+        yield from list(self.joiners)
+        yield from list(self.replaying)

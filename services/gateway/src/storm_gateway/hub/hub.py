@@ -1,0 +1,299 @@
+"""The hub: who listens to what on this node, and the way of an event from the bus to them."""
+
+import asyncio
+import logging
+from collections.abc import Coroutine, Iterable
+
+from storm_gateway.bus.base import Bus, BusEvent, ChannelEvent, StreamEvent, topic_of_channel
+from storm_gateway.config import Config
+from storm_gateway.errors import StormError
+from storm_gateway.hub.fanout import Fanout
+from storm_gateway.hub.feed import Feed, Subscriber
+from storm_gateway.observability.metrics import Metrics
+from storm_gateway.presence.base import Presence, PresenceChange
+from storm_gateway.protocol import events
+from storm_gateway.protocol.codec import encode
+from storm_gateway.protocol.websocket import text_frame
+from storm_gateway.store.base import Store
+
+log = logging.getLogger("storm.hub")
+
+_HELD = 4_096
+"""Events kept that came before their predecessors; more are read from the store anyway."""
+_KEEP_BYTES = 256 * 1024
+_REPAIR_PAGE = 500
+_IDLE_SECONDS = 10
+_IN_FLIGHT_SECONDS = 0.25
+"""Time that a committed event may take through the bus before it counts as lost."""
+
+
+class Hub:
+    """Feeds by topic, connections by user."""
+
+    def __init__(
+        self, config: Config, store: Store, bus: Bus, presence: Presence, metrics: Metrics
+    ) -> None:
+        self._config = config
+        self._store = store
+        self._bus = bus
+        self._presence = presence
+        self._counts = metrics.counts
+        self._fanout = Fanout(
+            metrics.counts, config.fanout_writes, config.coalesce_milliseconds / 1000
+        )
+        self._feeds: dict[str, Feed] = {}
+        self._opening: dict[str, asyncio.Task[None]] = {}
+        self._users: dict[str, tuple[Subscriber, ...]] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    # --- connections ---
+
+    def connect(self, connection: Subscriber) -> None:
+        """A connection is open."""
+        user_id = connection.user_id
+        self._users[user_id] = (*self._users.get(user_id, ()), connection)
+
+    def disconnect(self, connection: Subscriber) -> None:
+        """A connection is gone: nothing is written to it any more."""
+        for feed in connection.feeds:
+            self.detach(connection, feed)
+        user_id = connection.user_id
+        rest = tuple(c for c in self._users.get(user_id, ()) if c is not connection)
+        if rest:
+            self._users[user_id] = rest
+        else:
+            self._users.pop(user_id, None)
+
+    def connections_of(self, user_id: str) -> tuple[Subscriber, ...]:
+        """The open connections of a user on this node."""
+        return self._users.get(user_id, ())
+
+    def users(self) -> Iterable[str]:
+        """Users with a connection on this node."""
+        return self._users.keys()
+
+    # --- feeds ---
+
+    def feed(self, topic: str) -> Feed | None:
+        """The feed of a topic that is live on this node."""
+        feed = self._feeds.get(topic)
+        return feed if feed is not None and feed.live else None
+
+    async def open(self, topic: str, channel_id: int) -> Feed:
+        """The live feed of a topic, with one more reference: the caller gives it back.
+
+        Raises ``UnavailableError`` when bus or store are away, ``NotFoundError`` for a channel
+        that is gone.
+        """
+        feed = self._feeds.get(topic)
+        if feed is None:
+            feed = self._feeds[topic] = Feed(topic, channel_id)
+        feed.references += 1
+        if feed.live:
+            return feed
+        task = self._opening.get(topic)
+        if task is None:
+            task = self._opening[topic] = asyncio.create_task(self._go_live(feed))
+            task.add_done_callback(lambda _: self._opening.pop(topic, None))
+        try:
+            # Shielded: one connection that gives up must not end the opening for the others.
+            await asyncio.shield(task)
+        except BaseException:
+            feed.references -= 1
+            raise
+        return feed
+
+    async def _go_live(self, feed: Feed) -> None:
+        # First the bus, then the head: what is committed in between is held, not missed.
+        try:
+            await self._bus.subscribe(feed.topic, self.on_event)
+            if feed.channel_id:
+                heads = await self._store.channels.heads([feed.channel_id])
+                feed.seq = feed.settled = heads.get(feed.channel_id, 0)
+        except BaseException:
+            self._feeds.pop(feed.topic, None)
+            await self._bus.unsubscribe(feed.topic)
+            raise
+        feed.live = True
+        self._take_held(feed)
+
+    def attach(self, connection: Subscriber, feed: Feed, seq: int) -> None:
+        """The connection has everything up to ``seq`` and gets what follows."""
+        feed.replaying.pop(connection, None)
+        feed.add(connection, seq)
+        if feed not in connection.feeds:
+            self._register(connection, feed)
+
+    def begin_replay(self, connection: Subscriber, feed: Feed, token: object) -> None:
+        """The connection is catching up; live events wait for it in the log."""
+        feed.replaying[connection] = token
+        if feed not in connection.feeds:
+            self._register(connection, feed)
+
+    def _register(self, connection: Subscriber, feed: Feed) -> None:
+        connection.feeds = (*connection.feeds, feed)
+        self._counts.subscriptions += 1
+        if feed.channel_id:
+            self._presence.enter(feed.channel_id, connection.user_id)
+
+    def detach(self, connection: Subscriber, feed: Feed) -> None:
+        """End a subscription. One that is not there is no error."""
+        feed.discard(connection)
+        if feed not in connection.feeds:
+            return
+        connection.feeds = tuple(f for f in connection.feeds if f is not feed)
+        self._counts.subscriptions -= 1
+        if feed.channel_id:
+            self._presence.leave(feed.channel_id, connection.user_id)
+
+    # --- events ---
+
+    def on_event(self, event: BusEvent) -> None:
+        """One event from the bus."""
+        if isinstance(event, ChannelEvent):
+            feed = self._feeds.get(topic_of_channel(event.channel_id))
+            if feed is None:
+                return
+            frame = text_frame(event.body)
+            if event.seq:
+                self._put_in_order(feed, event.seq, frame)
+            elif event.audience is None:
+                feed.ephemeral.append(frame)
+                self._fanout.mark(feed)
+            else:
+                for connection in self._users.get(event.audience, ()):
+                    if feed in connection.feeds:
+                        connection.deliver(frame, b"", frame)
+        elif isinstance(event, StreamEvent):
+            feed = self._feeds.get(event.subject)
+            if feed is not None:
+                feed.ephemeral.append(text_frame(event.body))
+                self._fanout.mark(feed)
+
+    def _put_in_order(self, feed: Feed, seq: int, frame: bytes) -> None:
+        if feed.live and seq == feed.seq + 1:
+            self._accept(feed, seq, frame)
+            if feed.held:
+                self._take_held(feed)
+        elif seq > feed.seq:
+            if len(feed.held) < _HELD:
+                feed.held[seq] = frame
+            if feed.live:
+                self.repair(feed)
+
+    def _accept(self, feed: Feed, seq: int, frame: bytes) -> None:
+        feed.accept(seq, frame, self._config.recent_events, _KEEP_BYTES)
+        self._fanout.mark(feed)
+
+    def _take_held(self, feed: Feed) -> None:
+        while (frame := feed.held.pop(feed.seq + 1, None)) is not None:
+            self._accept(feed, feed.seq + 1, frame)
+        if feed.held:
+            feed.held = {seq: frame for seq, frame in feed.held.items() if seq > feed.seq}
+            if feed.held:
+                self.repair(feed)
+
+    # --- repair: the bus may lose, the store does not ---
+
+    def repair(self, feed: Feed) -> None:
+        """Read what is missing from the store and deliver it in order."""
+        if feed.repairing:
+            return
+        feed.repairing = True
+        self._spawn(self._repair(feed))
+
+    async def _repair(self, feed: Feed) -> None:
+        try:
+            while True:
+                after = feed.seq
+                replay = await self._store.messages.replay(
+                    feed.channel_id, after, _REPAIR_PAGE, upto=after + _REPAIR_PAGE
+                )
+                for event in replay.events:
+                    if event.seq == feed.seq + 1:
+                        self._accept(feed, event.seq, text_frame(encode(event)))
+                        self._counts.repaired += 1
+                if feed.seq == after < replay.head:
+                    # Imported history makes heads without events: take over the head.
+                    feed.seq = min(after + _REPAIR_PAGE, replay.head)
+                if feed.seq >= replay.head:
+                    break
+        except StormError as error:
+            # The next comparison of heads tries again.
+            log.warning("repair of %s has to wait: %s", feed.topic, error.message)
+        finally:
+            feed.repairing = False
+        feed.held = {seq: frame for seq, frame in feed.held.items() if seq > feed.seq}
+        if (feed.seq + 1) in feed.held:
+            self._take_held(feed)
+
+    async def compare_heads(self) -> None:
+        """Repair every feed that is behind the store although nothing tells of it."""
+        feeds = [feed for feed in self._feeds.values() if feed.live and feed.channel_id]
+        heads: dict[int, int] = {}
+        for start in range(0, len(feeds), 500):
+            ids = [feed.channel_id for feed in feeds[start : start + 500]]
+            heads.update(await self._store.channels.heads(ids))
+        behind = [feed for feed in feeds if heads.get(feed.channel_id, 0) > feed.seq]
+        if behind:
+            await asyncio.sleep(_IN_FLIGHT_SECONDS)
+            for feed in behind:
+                if heads[feed.channel_id] > feed.seq:
+                    self.repair(feed)
+
+    def repair_all(self) -> None:
+        """The bus says that it may have lost something."""
+        for feed in self._feeds.values():
+            if feed.live and feed.channel_id:
+                self.repair(feed)
+
+    async def sweep(self, tick: int) -> None:
+        """Leave topics that nobody here has wanted for a while. ``tick``: seconds."""
+        for feed in list(self._feeds.values()):
+            if feed.wanted or not feed.live:
+                feed.idle_since = 0
+            elif not feed.idle_since:
+                feed.idle_since = tick
+            elif tick - feed.idle_since >= _IDLE_SECONDS:
+                del self._feeds[feed.topic]
+                await self._bus.unsubscribe(feed.topic)
+
+    # --- presence and heartbeat ---
+
+    def on_presence(self, change: PresenceChange) -> None:
+        """Tell a channel's subscribers here who came and went."""
+        feed = self._feeds.get(topic_of_channel(change.channel_id))
+        if feed is not None:
+            event = events.PresenceEvent(
+                change.channel_id, change.online, joined=change.joined, left=change.left
+            )
+            feed.ephemeral.append(text_frame(encode(event)))
+            self._fanout.mark(feed)
+
+    def presence_frame(self, channel_id: int) -> bytes:
+        """Who is online in a channel now, for a new subscriber."""
+        now = self._presence.snapshot(channel_id)
+        return text_frame(encode(events.PresenceEvent(channel_id, now.online, users=now.users)))
+
+    def heartbeat_frame(self, connection: Subscriber) -> bytes:
+        """The newest seq of each channel that the connection has been given."""
+        heads = {str(feed.channel_id): feed.settled for feed in connection.feeds if feed.channel_id}
+        return text_frame(encode(events.Heartbeat(heads)))
+
+    # --- life ---
+
+    def _spawn(self, work: Coroutine[None, None, None]) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: "asyncio.Task[None]") -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.error("work of the hub failed", exc_info=error)
+
+    async def stop(self) -> None:
+        """End the work under way."""
+        for task in [*self._tasks, *self._opening.values()]:
+            task.cancel()
+        await asyncio.gather(*self._tasks, *self._opening.values(), return_exceptions=True)
