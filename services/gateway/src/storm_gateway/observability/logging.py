@@ -19,8 +19,18 @@ from storm_gateway.config import Config
 from storm_gateway.observability.text import escape_control, redact
 
 _SECRET_KEYS = frozenset(
-    "access_token authorization cookie jwt_secret password refresh_token secret set-cookie "
-    "ticket token".split()
+    [
+        "access_token",
+        "authorization",
+        "cookie",
+        "jwt_secret",
+        "password",
+        "refresh_token",
+        "secret",
+        "set-cookie",
+        "ticket",
+        "token",
+    ]
 )
 _DEPTH = 6
 _NOISY = {"websockets": logging.INFO, "httpx2": logging.WARNING, "httpcore2": logging.WARNING}

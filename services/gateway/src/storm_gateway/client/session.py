@@ -1,0 +1,252 @@
+"""Everything that outlives one connection: subscriptions, unacknowledged commands. No I/O.
+
+The shell (``gateway.py``) writes what :meth:`Session.next_command` gives, hands every frame to
+:meth:`Session.receive` and does what that returns.
+"""
+
+from collections import deque
+from collections.abc import Mapping
+
+import msgspec
+
+from storm_gateway.client.inbound import DURABLE, EPHEMERAL, Durable, Ephemeral, Inbound, Unknown
+from storm_gateway.client.resume import ChannelLog, State, Verdict
+from storm_gateway.protocol.commands import Command, Subscribe, Unsubscribe
+from storm_gateway.protocol.events import Ack, ChannelDeleted, Error, Subscribed
+
+RESERVED = "storm:"
+"""Refs of the client's own commands begin so."""
+RETRIED = frozenset(("rate_limited", "unavailable"))
+"""Refusals that end by themselves."""
+
+
+class Deliver(msgspec.Struct, frozen=True):
+    """Give it to the reader of events, then call ``took``; or ``no_room``."""
+
+    event: Durable | Ephemeral | Unknown
+
+
+class Answer(msgspec.Struct, frozen=True):
+    """The command with this ref is done."""
+
+    ref: str
+    reply: Ack | Error
+
+
+class Retry(msgspec.Struct, frozen=True):
+    """Call ``again(ref)`` after this time (None: some backoff)."""
+
+    ref: str
+    after_ms: int | None
+
+
+class SubscribeAnswer(msgspec.Struct, frozen=True):
+    """A subscribe is done. ``fill``: read history, then call ``filled``."""
+
+    channel_id: int
+    reply: Subscribed | Error
+    fill: bool = False
+
+
+Step = Deliver | Answer | Retry | SubscribeAnswer | None
+
+
+class Session:
+    """One user's attachment, over any number of connections."""
+
+    def __init__(self) -> None:
+        self.logs: dict[int, ChannelLog] = {}
+        self._unacked: dict[str, Command] = {}
+        self._to_write: deque[Command] = deque()
+        self._open = False
+
+    # --- what to write ---
+
+    @property
+    def waiting(self) -> bool:
+        """Whether an answer of the server is awaited: then reading must go on."""
+        return bool(self._unacked) or any(log.state is State.ASKING for log in self.logs.values())
+
+    def opened(self) -> None:
+        """A new connection: first every subscription, then what was not acknowledged, in order."""
+        self._open = True
+        self._to_write.clear()
+        for log in self.logs.values():
+            log.ask()
+            self._subscribe(log)
+        self._to_write.extend(self._unacked.values())
+
+    def closed(self) -> None:
+        """The connection is gone."""
+        self._open = False
+        self._to_write.clear()
+
+    def next_command(self) -> Command | None:
+        """The next command to write now."""
+        while self._to_write:
+            command = self._to_write.popleft()
+            if command.ref is None or command.ref in self._unacked or self._is_own(command):
+                return command
+        return None
+
+    def ask(self, command: Command) -> None:
+        """Have the command written, on this connection or a later one, until it is answered."""
+        if command.ref is None:
+            raise ValueError("a command that is to be answered needs a ref")
+        if command.ref in self._unacked:
+            raise ValueError(f"ref {command.ref!r} is under way already")
+        self._unacked[command.ref] = command
+        if self._open:
+            self._to_write.append(command)
+
+    def tell(self, command: Command) -> None:
+        """Have the command written on this connection; forgotten when there is none."""
+        if self._open:
+            self._to_write.append(command)
+
+    def again(self, ref: str) -> None:
+        """Write an unanswered command, or a subscribe, once more."""
+        if not self._open:
+            return  # the next connection does it anyway
+        command = self._unacked.get(ref)
+        if command is not None:
+            self._to_write.append(command)
+            return
+        log = self._log_of(ref)
+        if log is not None and log.state is State.ASKING:
+            self._subscribe(log)
+
+    def forget(self, ref: str) -> None:
+        """Nobody waits for the answer any more."""
+        self._unacked.pop(ref, None)
+
+    # --- channels ---
+
+    def subscribe(self, channel_id: int, since: int | None) -> None:
+        """Receive the channel from now on, or everything after ``since``."""
+        log = ChannelLog(channel_id, since)
+        self.logs[channel_id] = log
+        if self._open:
+            self._subscribe(log)
+
+    def unsubscribe(self, channel_id: int) -> None:
+        """Stop receiving it."""
+        if self.logs.pop(channel_id, None) is not None:
+            self.tell(Unsubscribe(channel_id))
+
+    def filled(self, channel_id: int) -> None:
+        """The history that was asked for is delivered."""
+        log = self.logs.get(channel_id)
+        if log is not None and log.state is State.FILLING:
+            log.filled()
+            if self._open:
+                self._subscribe(log)
+
+    def catch_up(self) -> bool:
+        """There is room again: ask for what was dropped. Whether there was anything."""
+        behind = [log for log in self.logs.values() if log.state is State.BEHIND]
+        for log in behind:
+            self._ask_anew(log)
+        return bool(behind)
+
+    def compare(self, heads: Mapping[str, int]) -> list[tuple[int, int]]:
+        """Compare with the heads of a heartbeat that is a moment old, and ask for what lacks.
+
+        Returns (channel, head) of each log that is shorter than what was received from it.
+        """
+        rewound: list[tuple[int, int]] = []
+        for log in self.logs.values():
+            head = heads.get(str(log.channel_id))
+            if head is None:
+                continue
+            back_to = log.rewound_to(head)
+            if back_to is not None:
+                rewound.append((log.channel_id, back_to))
+            if back_to is not None or log.is_short_of(head):
+                self._ask_anew(log)
+        return rewound
+
+    # --- what was read ---
+
+    def receive(self, event: Inbound | Unknown) -> Step:
+        """Look at one frame of the server."""
+        if isinstance(event, (*DURABLE, Unknown)):
+            return self._durable(event)
+        if isinstance(event, EPHEMERAL):
+            return Deliver(event)
+        if isinstance(event, Subscribed):
+            return self._subscribed(event)
+        if isinstance(event, Error):
+            return self._error(event)
+        if isinstance(event, Ack) and self._unacked.pop(event.ref, None) is not None:
+            return Answer(event.ref, event)
+        return None
+
+    def took(self, event: Durable | Ephemeral | Unknown) -> None:
+        """The event was handed over."""
+        if isinstance(event, EPHEMERAL):
+            return
+        log = self.logs.get(event.channel_id)
+        if log is not None:
+            log.take(event.seq)
+            if isinstance(event, ChannelDeleted):
+                del self.logs[event.channel_id]
+
+    def no_room(self, event: Durable | Ephemeral | Unknown) -> None:
+        """The event was dropped: a durable one is asked for again by ``catch_up``."""
+        if isinstance(event, EPHEMERAL):
+            return
+        log = self.logs.get(event.channel_id)
+        if log is not None:
+            log.fall_behind()
+
+    # --- inside ---
+
+    def _durable(self, event: Durable | Unknown) -> Step:
+        log = self.logs.get(event.channel_id)
+        if log is None:
+            return None
+        verdict = log.judge(event.seq)
+        if verdict is Verdict.TAKE:
+            return Deliver(event)
+        if verdict is Verdict.MISSED:
+            self._ask_anew(log)
+        return None
+
+    def _subscribed(self, event: Subscribed) -> Step:
+        log = self.logs.get(event.channel_id)
+        if log is None or log.state is not State.ASKING:
+            return None
+        return SubscribeAnswer(event.channel_id, event, log.subscribed(event.head, event.gap))
+
+    def _error(self, event: Error) -> Step:
+        if event.ref is None:
+            return None
+        log = self._log_of(event.ref)
+        if event.code in RETRIED and (log is not None or event.ref in self._unacked):
+            return Retry(event.ref, event.retry_after_ms)
+        if log is not None:
+            del self.logs[log.channel_id]
+            return SubscribeAnswer(log.channel_id, event)
+        if self._unacked.pop(event.ref, None) is not None:
+            return Answer(event.ref, event)
+        return None
+
+    def _ask_anew(self, log: ChannelLog) -> None:
+        log.ask()
+        if self._open:
+            self._subscribe(log)
+
+    def _subscribe(self, log: ChannelLog) -> None:
+        if log.state is State.ASKING:
+            ref = f"{RESERVED}{log.channel_id}"
+            self._to_write.append(Subscribe(log.channel_id, since=log.last, ref=ref))
+
+    def _log_of(self, ref: str) -> ChannelLog | None:
+        number = ref.removeprefix(RESERVED)
+        if number == ref or not number.isdecimal():
+            return None
+        return self.logs.get(int(number))
+
+    def _is_own(self, command: Command) -> bool:
+        return command.ref is not None and command.ref.startswith(RESERVED)
