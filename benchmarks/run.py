@@ -11,6 +11,8 @@ import os
 import resource
 import secrets
 import shutil
+import signal
+import subprocess
 import sys
 from collections.abc import Callable
 from functools import partial
@@ -98,7 +100,7 @@ def measure(options: argparse.Namespace, plan: Plan) -> tuple[list[dict[str, Any
     def attempt(what: str, job: Callable[[], dict[str, Any]]) -> dict[str, Any] | None:
         try:
             return job()
-        except (RuntimeError, OSError) as error:
+        except (RuntimeError, OSError, subprocess.SubprocessError) as error:
             failures.append(f"{what}: {error}")
             say(f"FAILED {failures[-1]}")
             return None
@@ -128,6 +130,8 @@ def measure(options: argparse.Namespace, plan: Plan) -> tuple[list[dict[str, Any
 def main(arguments: list[str]) -> int:
     """Measure, print, write."""
     options = parse(arguments)
+    # Leave by the exception's way, so that no server outlives this process.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     raise_file_limit(options.connections + SPARE_FILES)
     processors = sorted(os.sched_getaffinity(0))
     facts = machine()

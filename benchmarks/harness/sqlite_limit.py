@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 try:
-    import pysqlite3 as sqlite3  # type: ignore[import-not-found, unused-ignore]
+    import pysqlite3 as sqlite3  # type: ignore[import-not-found, import-untyped, unused-ignore]
 except ImportError:
     import sqlite3
 
