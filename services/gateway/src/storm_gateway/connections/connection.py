@@ -188,19 +188,17 @@ class Connection(WebSocket):
             self._next()
 
     def _next(self) -> None:
-        waiting = self.waiting
-        self.waiting = None
+        waiting, self.waiting = self.waiting, None
         if waiting is None:
             return
         full = len(waiting) >= _MOST_WAITING
-        while waiting:
-            if self.state is not State.OPEN:
-                return
+        while waiting and self.is_open:
             dispatch.handle(self, waiting.popleft())
-            if self.waiting is not None:  # the next one takes time too
-                self.waiting.extend(waiting)
+            behind: deque[bytes] | None = self.waiting
+            if behind is not None:  # this one takes time too
+                behind.extend(waiting)
                 break
-        if full and self.state is State.OPEN:
+        if full and self.is_open:
             self.transport.resume_reading()
 
     # --- replies ---

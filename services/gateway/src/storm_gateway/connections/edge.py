@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from storm_gateway.actions.actions import Actions
 from storm_gateway.actions.address import parse_networks
@@ -21,7 +21,13 @@ from storm_gateway.protocol.websocket import PING_FRAME, text_frame
 
 if TYPE_CHECKING:
     from storm_gateway.connections.connection import Connection
-    from storm_gateway.connections.front import Front
+
+
+class Late(Protocol):
+    """Something that has until a deadline to go on."""
+
+    def too_slow(self) -> None:
+        """The deadline has passed."""
 
 
 class Edge(Engine):
@@ -53,7 +59,7 @@ class Edge(Engine):
         self.counts = metrics.counts
         self.admission = Admission(config)
         self.wheel: Wheel[Connection] = Wheel(config.ping_seconds, config.heartbeat_seconds)
-        self.waiting: dict[Front, float] = {}  # half requests → deadline, about oldest first
+        self.waiting: dict[Late, float] = {}  # half requests → deadline, about oldest first
         self.tasks: set[asyncio.Task[None]] = set()
         self.origins = config.origins
         self.trusted = parse_networks(config.trusted_proxies)
@@ -79,9 +85,9 @@ class Edge(Engine):
         """One second has passed: everything that depends on time happens here."""
         super().second()
         now = asyncio.get_running_loop().time()
-        for front, deadline in list(self.waiting.items()):
+        for late, deadline in list(self.waiting.items()):
             if deadline <= now:
-                front.too_slow()
+                late.too_slow()
         self._visit(time.time())
         counts = self.counts
         counts.outbox_bytes = self.outbox_bytes

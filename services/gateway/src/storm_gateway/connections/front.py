@@ -7,7 +7,7 @@ HTTP connection, takes uvicorn's ``ws=`` way to the same :class:`Connection`.
 """
 
 import asyncio
-from typing import Any, ClassVar, Protocol, cast
+from typing import Any, ClassVar, cast
 
 from uvicorn.config import Config as UvicornConfig
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
@@ -16,13 +16,6 @@ from uvicorn.server import ServerState
 from storm_gateway.connections.connection import Connection
 from storm_gateway.connections.edge import Edge
 from storm_gateway.protocol.handshake import RefusedHandshake, wants_upgrade
-
-
-class Late(Protocol):
-    """Something that has until a deadline to go on."""
-
-    def too_slow(self) -> None:
-        """The deadline has passed."""
 
 
 def peer_of(transport: asyncio.BaseTransport) -> str:
