@@ -33,7 +33,6 @@ TEST_PROCESSES ?= 2
 ARGS ?=
 TESTS := $(GATEWAY)/tests $(sort $(dir $(wildcard loadtest/test_*.py loadtest/tests/test_*.py \
 	benchmarks/test_*.py benchmarks/tests/test_*.py)))
-PYTHON_FOLDERS := $(GATEWAY) $(wildcard loadtest benchmarks)
 
 .PHONY: help run test check format docs bench smoke lock clean
 
@@ -53,8 +52,8 @@ test: $(DEV_STAMP) ## run every test with coverage of branches (gate: 90 %), the
 	@$(MAKE) --no-print-directory check
 
 check: $(DEV_STAMP) ## style, types, import rules, documents and lock files are in order
-	$(VENV)/bin/ruff check --config $(GATEWAY)/pyproject.toml $(PYTHON_FOLDERS)
-	$(VENV)/bin/ruff format --check --config $(GATEWAY)/pyproject.toml $(PYTHON_FOLDERS)
+	$(VENV)/bin/ruff check
+	$(VENV)/bin/ruff format --check
 	cd $(GATEWAY) && $(CURDIR)/$(VENV)/bin/mypy --strict
 	cd $(GATEWAY) && $(CURDIR)/$(VENV)/bin/lint-imports --config pyproject.toml
 	$(PY) $(GATEWAY)/scripts/generate_docs.py --check
@@ -62,8 +61,8 @@ check: $(DEV_STAMP) ## style, types, import rules, documents and lock files are 
 	@echo "check: all in order"
 
 format: $(DEV_STAMP) ## put the code in its form
-	$(VENV)/bin/ruff check --config $(GATEWAY)/pyproject.toml --fix $(PYTHON_FOLDERS)
-	$(VENV)/bin/ruff format --config $(GATEWAY)/pyproject.toml $(PYTHON_FOLDERS)
+	$(VENV)/bin/ruff check --fix
+	$(VENV)/bin/ruff format
 
 docs: $(DEV_STAMP) ## write the documents that come from the code (docs/asyncapi.yaml, docs/openapi.json)
 	$(PY) $(GATEWAY)/scripts/generate_docs.py

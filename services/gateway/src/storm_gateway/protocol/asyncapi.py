@@ -43,7 +43,7 @@ EXAMPLES: tuple[msgspec.Struct, ...] = (
     events.Subscribed(channel_id=1, head=2_012, ref="c-7", gap=events.Gap(from_=13, to=1_012)),
     events.Pong(ref="c-10"),
     events.Hello(
-        connection_id="4Kq2vW8xTn0",
+        connection_id="node-1-42",
         user_id="alice",
         node="node-1",
         keepalive=events.Keepalive(ping_seconds=30, dead_seconds=90, heartbeat_seconds=30),
@@ -59,7 +59,7 @@ EXAMPLES: tuple[msgspec.Struct, ...] = (
     ),
     events.Heartbeat(heads={"1": 12}),
     events.TokenExpiring(expires_in=60),
-    events.Reconnect(after_ms=12_500, reason="drain"),
+    events.Reconnect(after_ms=12_500, reason="restart"),
     events.MessageEvent(
         channel_id=1, payload="Hello world", user_id="alice", id=7, seq=12, sent_at=AT
     ),

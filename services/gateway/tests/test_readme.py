@@ -1,0 +1,261 @@
+# ruff: noqa: S603, S607 what is started here stands in the repository
+"""What the README and the reference show is what happens: their commands run, against a real node.
+
+In the README, a block marked ``console`` holds commands (``$ …``) and what they print. In
+``docs/api.md``, the exchange marked ``ws`` holds what one client sends and hears. Numbers that
+differ from run to run (times, tokens, ids of connections) are compared by their form.
+"""
+
+import asyncio
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+import websockets.asyncio.client
+import websockets.exceptions
+
+ROOT = Path(__file__).resolve().parents[3]
+README = ROOT / "README.md"
+API = ROOT / "docs/api.md"
+SHOWN_ADDRESS = "127.0.0.1:8080"
+WAIT_SECONDS = 30
+
+
+class Node:
+    """A gateway started as the README says, on a free port and with data of its own."""
+
+    def __init__(self, folder: Path) -> None:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.address = f"127.0.0.1:{probe.getsockname()[1]}"
+        self.folder = folder
+        self.environment = {
+            **{name: value for name, value in os.environ.items() if not name.startswith("STORM_")},
+            "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+            "STORM_ADDR": self.address,
+            "STORM_DATA_DIR": str(folder / "data"),
+            "COLUMNS": "200",
+        }
+        self.log = (folder / "log").open("wb")
+        self.process = subprocess.Popen(
+            ["storm", "serve"],
+            cwd=folder,
+            env=self.environment,
+            stdout=self.log,
+            stderr=subprocess.STDOUT,
+        )
+
+    def wait(self) -> None:
+        until = time.monotonic() + WAIT_SECONDS
+        while True:
+            assert self.process.poll() is None, (self.folder / "log").read_text()
+            try:
+                if httpx2.get(f"http://{self.address}/readyz").status_code == 200:
+                    return
+            except httpx2.TransportError:
+                pass
+            assert time.monotonic() < until, (self.folder / "log").read_text()
+            time.sleep(0.05)
+
+    def stop(self) -> int:
+        self.process.send_signal(signal.SIGTERM)
+        status = self.process.wait(WAIT_SECONDS)
+        self.log.close()
+        return status
+
+
+@pytest.fixture
+def node(tmp_path: Path) -> Iterator[Node]:
+    started = Node(tmp_path)
+    try:
+        started.wait()
+        yield started
+    finally:
+        started.stop()
+
+
+# --- the README ---
+
+
+class Shown:
+    """One command and what it prints."""
+
+    def __init__(self, command: str) -> None:
+        self.command = command
+        self.output: list[str] = []
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether it runs until somebody ends it, in a terminal of its own."""
+        return self.command.startswith("storm tail")
+
+
+def conversation() -> list[Shown]:
+    """The commands of the README's first conversation, in order."""
+    text = README.read_text(encoding="utf-8")
+    part = text[text.index("## A first conversation") :]
+    part = part[: part.index("\n## ")]
+    found: list[Shown] = []
+    for block in re.findall(r"^```console\n(.*?)^```", part, re.MULTILINE | re.DOTALL):
+        for line in block.splitlines():
+            if line.startswith("$ "):
+                found.append(Shown(line[2:]))
+            elif found[-1].command.endswith("\\"):
+                found[-1].command += f"\n{line}"
+            else:
+                found[-1].output.append(line)
+    return found
+
+
+def form(line: str) -> str:
+    """A line with what differs from run to run made equal. ``…`` stands for anything."""
+    line = re.sub(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z", "<time>", line)
+    line = re.sub(r"\b\d\d:\d\d(:\d\d)?\b", "<clock>", line)
+    return line.rstrip()
+
+
+def fits(shown: str, seen: str) -> bool:
+    pattern = ".*".join(map(re.escape, form(shown).split("…")))
+    return re.fullmatch(pattern, form(seen)) is not None
+
+
+def test_conversation_of_the_readme_goes_as_printed(node: Node) -> None:
+    shell = subprocess.Popen(
+        ["bash"],
+        cwd=node.folder,
+        env=node.environment,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    assert shell.stdin is not None
+    assert shell.stdout is not None
+    going_on: list[tuple[Shown, subprocess.Popen[str], Path]] = []
+    steps = conversation()
+    assert len(steps) >= 6
+    try:
+        for step in steps:
+            command = step.command.replace(SHOWN_ADDRESS, node.address)
+            if step.goes_on:
+                seen_in = node.folder / f"tail-{len(going_on)}"
+                with seen_in.open("w") as output:
+                    process = subprocess.Popen(
+                        ["bash", "-c", f"exec {command}"],
+                        cwd=node.folder,
+                        env=node.environment | {"PYTHONUNBUFFERED": "1"},
+                        stdin=subprocess.DEVNULL,
+                        stdout=output,
+                        stderr=subprocess.STDOUT,
+                        text=True,
+                    )
+                going_on.append((step, process, seen_in))
+                first = step.output[0]
+                wait_for(process, seen_in, [first])
+                continue
+            shell.stdin.write(f"{command}\necho; echo '<done>'\n")
+            shell.stdin.flush()
+            seen = []
+            for line in shell.stdout:
+                if line == "<done>\n":
+                    break
+                seen.append(line.rstrip("\n"))
+            seen = [line for line in seen if line]
+            assert len(seen) == len(step.output), (command, seen)
+            for expected, got in zip(step.output, seen, strict=True):
+                assert fits(expected, got), (command, expected, got)
+        for step, process, seen_in in going_on:
+            wait_for(process, seen_in, step.output)
+    finally:
+        shell.stdin.close()
+        shell.wait(WAIT_SECONDS)
+        shell.stdout.close()
+        for _, process, _ in going_on:
+            process.send_signal(signal.SIGINT)
+            process.wait(WAIT_SECONDS)
+
+
+def wait_for(process: subprocess.Popen[str], seen_in: Path, expected: list[str]) -> None:
+    """Until the lines have come, in order."""
+    until = time.monotonic() + WAIT_SECONDS
+    while True:
+        seen = [line for line in seen_in.read_text().splitlines() if line]
+        if len(seen) >= len(expected):
+            for line, got in zip(expected, seen, strict=False):
+                assert fits(line, got), (line, seen)
+            return
+        assert process.poll() is None, seen
+        assert time.monotonic() < until, (expected, seen)
+        time.sleep(0.05)
+
+
+def test_lines_of_another_form_do_not_fit() -> None:
+    assert fits(
+        '{"id":7,"at":"2026-01-31T12:00:00.000Z"}', '{"id":7,"at":"2027-02-01T01:02:03.4Z"}'
+    )
+    assert fits('{"token":"…"}', '{"token":"abc"}')
+    assert not fits('{"id":7}', '{"id":8}')
+    assert not fits('{"id":7}', '{"id":7,"more":1}')
+
+
+# --- the exchange of the reference ---
+
+
+def exchange() -> list[tuple[str, dict[str, Any]]]:
+    """The lines of the first block marked ``ws``."""
+    (block, *_) = re.findall(r"^```ws\n(.*?)^```", API.read_text("utf-8"), re.M | re.S)
+    return [(line[0], json.loads(line[2:])) for line in block.splitlines()]
+
+
+DIFFERS = ("connection_id", "node", "sent_at", "edited_at", "token", "expires_in", "after_ms")
+
+
+def likeness(said: dict[str, Any]) -> str:
+    """What has to be equal between what is shown and what is said."""
+    return json.dumps(
+        {key: "<differs>" if key in DIFFERS else value for key, value in said.items()},
+        sort_keys=True,
+    )
+
+
+async def test_exchange_of_the_reference_goes_as_printed(node: Node) -> None:
+    async with httpx2.AsyncClient(base_url=f"http://{node.address}") as http:
+        person = {"user_id": "alice", "password": "correct horse"}
+        await http.post("/auth/register", json=person)
+        token = (await http.post("/auth/login", json=person)).json()["access_token"]
+        url = f"ws://{node.address}/ws?channel_id=1"
+        headers = {"Authorization": f"Bearer {token}"}
+        async with websockets.asyncio.client.connect(url, additional_headers=headers) as client:
+            expected: Counter[str] = Counter()
+            heard: Counter[str] = Counter()
+
+            async def hear_what_is_shown() -> None:
+                async with asyncio.timeout(WAIT_SECONDS):
+                    while heard != expected:
+                        said = likeness(json.loads(await client.recv()))
+                        assert said in expected, (said, expected - heard)
+                        heard[said] += 1
+
+            for arrow, said in exchange():
+                if arrow == "←":
+                    expected[likeness(said)] += 1
+                    continue
+                await hear_what_is_shown()
+                if said["type"] == "authenticate":
+                    said["token"] = token
+                await client.send(json.dumps(said, ensure_ascii=False))
+            await hear_what_is_shown()
+            # Nothing more comes: a ping is answered by its pong and by nothing before it.
+            await client.send('{"type":"ping","ref":"last"}')
+            assert json.loads(await client.recv()) == {"type": "pong", "ref": "last"}
