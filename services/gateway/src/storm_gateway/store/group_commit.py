@@ -1,0 +1,271 @@
+"""One thread writes: all writes of one moment are one transaction (decision 0003).
+
+While a commit waits for the disk, more writes gather; the next commit takes them all. So one
+write alone is fast, and under load the disk is asked once for hundreds.
+"""
+
+import asyncio
+import logging
+import threading
+import time
+from collections.abc import Callable, Sequence
+from queue import Empty, SimpleQueue
+from typing import Any, Generic, TypeVar
+
+from storm_gateway.errors import InternalError, StormError, UnavailableError
+from storm_gateway.observability.metrics import Metrics
+from storm_gateway.store.database import Database
+from storm_gateway.store.hot import HOT, Append, Enter, play
+from storm_gateway.store.records import Committed
+from storm_gateway.store.transaction import Settings, Transaction
+
+log = logging.getLogger("storm.store")
+T = TypeVar("T")
+
+RETRY_AFTER_MS = 1000
+
+
+class Write(Generic[T]):
+    """Any write that is not hot: a function of the transaction."""
+
+    __slots__ = ("done", "run")
+
+    def __init__(
+        self, run: Callable[[Transaction], T], done: Callable[[T | StormError], None]
+    ) -> None:
+        self.run = run
+        self.done = done
+
+
+Waiting = Append | Enter | Write[Any]
+
+
+class _DatabaseFailedError(Exception):
+    """Carries the refusal for the whole batch past the savepoint of the write that met it."""
+
+    def __init__(self, refusal: UnavailableError) -> None:
+        super().__init__(refusal.message)
+        self.refusal = refusal
+
+
+class _Outcome:
+    """What the writer thread hands to the event loop after a commit."""
+
+    __slots__ = ("batch", "events", "results", "seconds", "stored")
+
+    def __init__(self, batch: Sequence[Waiting], results: Sequence[Any]) -> None:
+        self.batch = batch
+        self.results = results
+        self.events: list[Any] = []
+        self.stored = 0
+        self.seconds = 0.0
+
+
+class GroupCommit:
+    """The writer: a bounded queue, a thread, and one call back into the loop per commit."""
+
+    def __init__(
+        self,
+        database: Database,
+        settings: Settings,
+        metrics: Metrics,
+        *,
+        batch: int,
+        queue: int,
+        wait_seconds: float,
+    ) -> None:
+        self._database = database
+        self._settings = settings
+        self._metrics = metrics
+        self._batch = batch
+        self._limit = queue
+        self._wait_seconds = wait_seconds
+        self._queue: SimpleQueue[Waiting | None] = SimpleQueue()
+        # Counted on the loop only: from submit until the caller has heard.
+        self._waiting = 0
+        self._running = False
+        self._thread: threading.Thread | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._committed: Callable[[Committed], None] = _ignore
+
+    @property
+    def queue_length(self) -> int:
+        """Writes whose caller has not heard yet."""
+        return self._waiting
+
+    def start(self, committed: Callable[[Committed], None]) -> None:
+        """Begin to write. Call on the event loop that will hear of the commits."""
+        self._loop = asyncio.get_running_loop()
+        self._committed = committed
+        self._running = True
+        self._thread = threading.Thread(target=self._work, name="storm-writer", daemon=True)
+        self._thread.start()
+
+    async def stop(self) -> None:
+        """Commit what waits; later writes are refused."""
+        self._running = False
+        if self._thread is not None:
+            self._queue.put(None)
+            await asyncio.to_thread(self._thread.join)
+            self._thread = None
+            # The last outcomes were handed over before the thread ended: let them be heard.
+            await asyncio.sleep(0)
+
+    def submit(self, write: Waiting) -> None:
+        """Queue a write. Its ``done`` is called later, always; also when the queue is full."""
+        if not self._running or self._waiting >= self._limit:
+            refusal = UnavailableError(
+                "The store is stopped."
+                if not self._running
+                else "Too many writes are waiting. Try again.",
+                retry_after_ms=RETRY_AFTER_MS,
+            )
+            asyncio.get_running_loop().call_soon(write.done, refusal)
+            return
+        self._waiting += 1
+        self._queue.put(write)
+
+    async def write(self, run: Callable[[Transaction], T]) -> T:
+        """Queue a write and wait until it is committed."""
+        future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+
+        def done(result: T | StormError) -> None:
+            if future.done():
+                return
+            if isinstance(result, StormError):
+                future.set_exception(result)
+            else:
+                future.set_result(result)
+
+        self.submit(Write(run, done))
+        return await future
+
+    # --- on the writer thread ---
+
+    def _work(self) -> None:
+        stopping = False
+        while not stopping:
+            first = self._queue.get()
+            if first is None:
+                return
+            if self._wait_seconds:
+                time.sleep(self._wait_seconds)
+            batch = [first]
+            while len(batch) < self._batch:
+                try:
+                    write = self._queue.get_nowait()
+                except Empty:
+                    break
+                if write is None:
+                    stopping = True
+                    break
+                batch.append(write)
+            started = time.perf_counter()
+            outcome = self._commit(batch)
+            outcome.seconds = time.perf_counter() - started
+            assert self._loop is not None  # noqa: S101 set by start
+            try:
+                self._loop.call_soon_threadsafe(self._tell, outcome)
+            except RuntimeError:
+                # The loop is gone, and with it everyone who wanted to hear.
+                return
+
+    def _commit(self, batch: Sequence[Waiting]) -> _Outcome:
+        try:
+            try:
+                return self._attempt(batch, _run_together)
+            except _DatabaseFailedError:
+                raise
+            except Exception as error:
+                refusal = self._database.failure(error)
+                if refusal is not None:
+                    raise _DatabaseFailedError(refusal) from error
+                # One of them is bad, and nothing is stored: find it by taking each alone.
+                log.warning("A group of %d writes failed, trying each alone", len(batch))
+                return self._attempt(batch, _run_alone)
+        except _DatabaseFailedError as error:
+            log.error("The database failed: %s", error.__cause__)  # noqa: TRY400
+            return _Outcome(batch, [error.refusal] * len(batch))
+        except Exception as error:
+            refusal = self._database.failure(error)
+            log.exception("A commit failed")
+            return _Outcome(
+                batch, [refusal or InternalError("Something went wrong here.")] * len(batch)
+            )
+
+    def _attempt(
+        self,
+        batch: Sequence[Waiting],
+        run: Callable[[Database, Transaction, Sequence[Waiting]], list[Any]],
+    ) -> _Outcome:
+        with self._database.write() as connection:
+            tx = Transaction(connection, self._database.dialect, self._settings)
+            outcome = _Outcome(batch, run(self._database, tx, batch))
+        # Past the with: it is on the disk.
+        outcome.events = tx.events
+        outcome.stored = tx.stored
+        return outcome
+
+    # --- on the event loop ---
+
+    def _tell(self, outcome: _Outcome) -> None:
+        self._waiting -= len(outcome.batch)
+        self._metrics.counts.messages += outcome.stored
+        self._metrics.commit_seconds.observe(outcome.seconds)
+        self._metrics.commit_writes.observe(len(outcome.batch))
+        if outcome.events:
+            try:
+                self._committed(Committed(outcome.events))
+            except Exception:
+                log.exception("Publishing a commit failed")
+        for write, result in zip(outcome.batch, outcome.results, strict=True):
+            try:
+                write.done(result)
+            except Exception:
+                log.exception("Telling the outcome of a write failed")
+
+
+def _ignore(committed: Committed) -> None:
+    """Nobody listens yet."""
+
+
+def _run_together(database: Database, tx: Transaction, batch: Sequence[Waiting]) -> list[Any]:
+    """In order; neighbouring hot writes as one."""
+    results: list[Any] = []
+    hot: list[Append | Enter] = []
+    for write in batch:
+        if isinstance(write, HOT):
+            hot.append(write)
+            continue
+        if hot:
+            results.extend(play(tx, hot))
+            hot = []
+        results.append(_run_one(database, tx, write))
+    if hot:
+        results.extend(play(tx, hot))
+    return results
+
+
+def _run_alone(database: Database, tx: Transaction, batch: Sequence[Waiting]) -> list[Any]:
+    """Each in a savepoint of its own."""
+    return [_run_one(database, tx, write) for write in batch]
+
+
+def _run_one(database: Database, tx: Transaction, write: Waiting) -> Any:
+    events, stored = len(tx.events), tx.stored
+    savepoint = tx.connection.begin_nested()
+    try:
+        result = write.run(tx) if isinstance(write, Write) else play(tx, [write])[0]
+    except Exception as error:
+        refusal = database.failure(error)
+        if refusal is not None:
+            raise _DatabaseFailedError(refusal) from error
+        savepoint.rollback()
+        del tx.events[events:]
+        tx.stored = stored
+        if isinstance(error, StormError):
+            return error
+        log.exception("A write failed")
+        return InternalError("Something went wrong here.")
+    savepoint.commit()
+    return result

@@ -1,0 +1,114 @@
+"""Refresh tokens, by hash; a login is a family of successive ones. Times: seconds since 1970."""
+
+import time
+
+from sqlalchemy import ColumnElement, delete, insert, select, update
+
+from storm_gateway.store.backend import Backend
+from storm_gateway.store.records import Revocations, Rotation
+from storm_gateway.store.tables import refresh_tokens, revocations, users
+from storm_gateway.store.transaction import Transaction
+
+
+class SqlTokens:
+    """Tokens, as ``store/base.py`` describes."""
+
+    def __init__(self, backend: Backend, access_token_seconds: float) -> None:
+        self._backend = backend
+        self._access_token_seconds = access_token_seconds
+
+    async def save(self, token_hash: bytes, family: str, user_id: str, expires_at: float) -> None:
+        def write(tx: Transaction) -> None:
+            _insert(tx, token_hash, family, user_id, expires_at)
+
+        await self._backend.commits.write(write)
+
+    async def rotate(
+        self, old_hash: bytes, new_hash: bytes, expires_at: float, now: float
+    ) -> Rotation:
+        def write(tx: Transaction) -> Rotation:
+            query = select(refresh_tokens).where(refresh_tokens.c.hash == old_hash)
+            found = tx.connection.execute(query).first()
+            if found is None or found.expires_at <= now:
+                return Rotation("unknown")
+            if found.used_at is not None:
+                # Whoever came second, or first, is a thief: nobody may go on with this login.
+                _revoke_family(tx, found.family, now)
+                return Rotation("reused", found.user_id, found.family)
+            tx.connection.execute(
+                update(refresh_tokens).where(refresh_tokens.c.hash == old_hash).values(used_at=now)
+            )
+            _insert(tx, new_hash, found.family, found.user_id, expires_at)
+            return Rotation("rotated", found.user_id, found.family)
+
+        return await self._backend.commits.write(write)
+
+    async def revoke(self, token_hash: bytes) -> str | None:
+        def write(tx: Transaction) -> str | None:
+            query = select(refresh_tokens.c.family).where(refresh_tokens.c.hash == token_hash)
+            family: str | None = tx.connection.execute(query).scalar_one_or_none()
+            if family is not None:
+                _revoke_family(tx, family, time.time())
+            return family
+
+        return await self._backend.commits.write(write)
+
+    async def revoke_user(self, user_id: str, at: float) -> None:
+        await self._backend.commits.write(lambda tx: revoke_user(tx, user_id, at))
+
+    async def revocations(self, since: float) -> Revocations:
+        dialect = self._backend.dialect
+        revoked = select(revocations.c.kind, revocations.c.name, revocations.c.at).where(
+            revocations.c.at >= since
+        )
+        deleted = select(users.c.id).where(users.c.deleted_at >= since * 1000)
+        rows = await self._backend.reads.run(lambda connection: dialect.rows(connection, revoked))
+        gone = await self._backend.reads.run(lambda connection: dialect.rows(connection, deleted))
+        return Revocations(
+            families=[name for kind, name, _ in rows if kind == "family"],
+            users={name: at for kind, name, at in rows if kind == "user"},
+            deleted=[id_ for (id_,) in gone],
+        )
+
+    async def purge(self, now: float) -> int:
+        # A family's access tokens live no longer than this. A user's may: they can be foreign.
+        over = now - self._access_token_seconds
+
+        def write(tx: Transaction) -> int:
+            expired = delete(refresh_tokens).where(refresh_tokens.c.expires_at <= now)
+            void = delete(revocations).where(
+                revocations.c.kind == "family", revocations.c.at <= over
+            )
+            return tx.connection.execute(expired).rowcount + tx.connection.execute(void).rowcount
+
+        return await self._backend.commits.write(write)
+
+
+def revoke_user(tx: Transaction, user_id: str, at: float) -> None:
+    """Void all logins of the user, and every access token issued before ``at``."""
+    tx.connection.execute(delete(refresh_tokens).where(refresh_tokens.c.user_id == user_id))
+    _note(tx, "user", user_id, at)
+
+
+def _revoke_family(tx: Transaction, family: str, at: float) -> None:
+    tx.connection.execute(delete(refresh_tokens).where(refresh_tokens.c.family == family))
+    _note(tx, "family", family, at)
+
+
+def _note(tx: Transaction, kind: str, name: str, at: float) -> None:
+    this: ColumnElement[bool] = (revocations.c.kind == kind) & (revocations.c.name == name)
+    known = tx.connection.execute(select(revocations.c.at).where(this)).scalar_one_or_none()
+    if known is None:
+        tx.connection.execute(insert(revocations).values(kind=kind, name=name, at=at))
+    elif known < at:
+        tx.connection.execute(update(revocations).where(this).values(at=at))
+
+
+def _insert(
+    tx: Transaction, token_hash: bytes, family: str, user_id: str, expires_at: float
+) -> None:
+    tx.connection.execute(
+        insert(refresh_tokens).values(
+            hash=token_hash, family=family, user_id=user_id, expires_at=expires_at
+        )
+    )

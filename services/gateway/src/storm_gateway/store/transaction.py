@@ -1,0 +1,135 @@
+"""What a write sees while its transaction is open."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import msgspec
+from sqlalchemy import Connection, Select, insert, update
+
+from storm_gateway.errors import NotFoundError
+from storm_gateway.protocol.events import Durable
+from storm_gateway.store.dialect import Dialect
+from storm_gateway.store.log import kind_of, parts_of
+from storm_gateway.store.records import Access, Visibility
+from storm_gateway.store.tables import changes, channels
+from storm_gateway.store.times import now_ms, rfc3339
+
+NO_CHANNEL = "There is no such channel."
+
+
+class Settings(msgspec.Struct, frozen=True):
+    """The settings that decide what a write does."""
+
+    named_members: int
+    admin_ids: frozenset[str]
+
+
+class ChannelState(msgspec.Struct, gc=False):
+    """A channel as the transaction has it now."""
+
+    id: int
+    visibility: Visibility
+    deleted: bool
+    head: int
+    member_count: int
+
+
+class State(msgspec.Struct, gc=False):
+    """One user before one channel: what rules are asked about."""
+
+    channel: ChannelState
+    access: Access
+    user_known: bool
+    user_deleted: bool
+
+
+class Transaction:
+    """One transaction of the writer, shared by all writes of a batch."""
+
+    __slots__ = ("connection", "dialect", "events", "now", "settings", "stored")
+
+    def __init__(self, connection: Connection, dialect: Dialect, settings: Settings) -> None:
+        self.connection = connection
+        self.dialect = dialect
+        self.settings = settings
+        self.now = now_ms()
+        """Milliseconds since 1970: the time of everything in this transaction."""
+        self.events: list[Durable] = []
+        """What is to be published after the commit."""
+        self.stored = 0
+        """Messages stored."""
+
+    @property
+    def sent_at(self) -> str:
+        """``now`` as events show it."""
+        return rfc3339(self.now)
+
+    def rows(self, query: Select[Any]) -> list[list[Any]]:
+        """All rows of a query."""
+        return self.dialect.rows(self.connection, query)
+
+    def state(self, channel_id: int, user_id: str) -> State:
+        """Channel and user as they are now. ``NotFoundError``: no channel, or deleted."""
+        found = states(
+            self.connection, self.dialect, self.settings.admin_ids, [(channel_id, user_id)]
+        )[0]
+        if found is None or found.channel.deleted:
+            raise NotFoundError(NO_CHANNEL)
+        return found
+
+    def next_seq(self, channel_id: int) -> int:
+        """Take the next number of the channel's log."""
+        query = (
+            update(channels)
+            .where(channels.c.id == channel_id)
+            .values(head=channels.c.head + 1)
+            .returning(channels.c.head)
+        )
+        return int(self.connection.execute(query).scalar_one())
+
+    def log(self, event: Durable, *, actor: str, ref: str | None = None) -> None:
+        """Store a change under the seq that its event has, and have the event published."""
+        subject, message_id, data = parts_of(event)
+        self.connection.execute(
+            insert(changes).values(
+                channel_id=event.channel_id,
+                seq=event.seq,
+                kind=kind_of(event),
+                actor=actor,
+                subject=subject,
+                message_id=message_id,
+                data=data,
+                sent_at=self.now,
+                ref=ref,
+            )
+        )
+        self.events.append(event)
+
+
+def states(
+    connection: Connection,
+    dialect: Dialect,
+    admin_ids: frozenset[str],
+    pairs: Iterable[Sequence[Any]],
+) -> list[State | None]:
+    """Each (channel id, user id) in one query; None: no such channel.
+
+    Pairs of one channel share its :class:`ChannelState`.
+    """
+    pairs = list(pairs)
+    known: dict[int, ChannelState] = {}
+    found: list[State | None] = []
+    for (channel_id, user_id), row in zip(pairs, dialect.states(connection, pairs), strict=True):
+        visibility, deleted, head, count, standing, admin, user_deleted = row
+        if visibility is None:
+            found.append(None)
+            continue
+        channel = known.get(channel_id)
+        if channel is None:
+            channel = ChannelState(channel_id, visibility, bool(deleted), head, count)
+            known[channel_id] = channel
+        access = Access(
+            channel_id, visibility, bool(deleted), standing, bool(admin) or user_id in admin_ids
+        )
+        found.append(State(channel, access, user_deleted is not None, bool(user_deleted)))
+    return found
