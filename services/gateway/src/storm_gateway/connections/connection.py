@@ -1,6 +1,7 @@
 """One client: who it is, how much it may say, and its commands in order."""
 
 import asyncio
+import time
 from collections import deque
 from typing import TYPE_CHECKING, ClassVar
 
@@ -93,7 +94,12 @@ class Connection(WebSocket):
         return text_frame(
             encode(
                 events.Hello(
-                    self.connection_id, self.user_id, edge.node, edge.keepalive, edge.limits
+                    self.connection_id,
+                    self.user_id,
+                    edge.node,
+                    edge.keepalive,
+                    edge.limits,
+                    max(0, int(self.identity.expires_at - time.time())),
                 )
             )
         )

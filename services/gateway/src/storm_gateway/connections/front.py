@@ -18,6 +18,10 @@ from storm_gateway.connections.edge import Edge
 from storm_gateway.protocol.handshake import RefusedHandshake, wants_upgrade
 
 
+_SPARE_SOCKETS = 256
+"""Requests under way while the node is full: they hear 503, not silence."""
+
+
 def peer_of(transport: asyncio.BaseTransport) -> str:
     """The address at the other end of the TCP connection."""
     name = transport.get_extra_info("peername")
@@ -49,6 +53,10 @@ class Front(asyncio.Protocol):
         # uvloop's transports are no subclasses of asyncio's.
         self._transport = cast(asyncio.Transport, transport)
         edge = self.edge
+        if len(edge.waiting) + edge.admission.total >= edge.admission.limit + _SPARE_SOCKETS:
+            # Half requests must not use up the files that the database and the log need.
+            self._transport.abort()
+            return
         edge.waiting[self] = asyncio.get_running_loop().time() + edge.config.header_seconds
 
     def data_received(self, data: bytes) -> None:
