@@ -6,7 +6,6 @@ from time import monotonic
 
 import structlog
 
-from storm_gateway.actions.rules import Administrators
 from storm_gateway.bus.base import ControlEvent
 from storm_gateway.errors import InternalError, NotFoundError, StormError
 from storm_gateway.store.base import Store
@@ -37,7 +36,6 @@ class AccessCache:
     def __init__(
         self,
         store: Store,
-        administrators: Administrators,
         *,
         ttl_seconds: float = 30,
         size: int = 65_536,
@@ -45,7 +43,6 @@ class AccessCache:
         clock: Callable[[], float] = monotonic,
     ) -> None:
         self._store = store
-        self._administrators = administrators
         self._ttl = ttl_seconds
         self._size = size
         self._batch = batch
@@ -166,7 +163,6 @@ class AccessCache:
 
     def _remember(self, key: Key, access: Access) -> None:
         self._known.pop(key, None)
-        access = self._administrators.raised(key[0], access)
         self._known[key] = (self._clock() + self._ttl, access)
         if len(self._known) > self._size:
             del self._known[next(iter(self._known))]

@@ -15,7 +15,6 @@ from storm_gateway.actions.passwords import Passwords
 from storm_gateway.actions.publisher import Publisher
 from storm_gateway.actions.reads import ReadActions
 from storm_gateway.actions.revocations import Revoked
-from storm_gateway.actions.rules import Administrators
 from storm_gateway.actions.streams import StreamActions
 from storm_gateway.actions.tokens import Tokens
 from storm_gateway.actions.users import UserActions
@@ -46,7 +45,6 @@ class Actions:
         *,
         passwords: Passwords | None = None,
     ) -> None:
-        administrators = Administrators(config.admin_ids)
         self._store = store
         self._jwks = (
             None
@@ -56,7 +54,7 @@ class Actions:
         self._passwords = passwords or Passwords(config.password_hash_queue)
         self._revoked = Revoked(config.access_token_seconds + config.ticket_seconds)
         self._purging: asyncio.Task[None] | None = None
-        self.access = AccessCache(store, administrators)
+        self.access = AccessCache(store)
         self.publisher = Publisher(bus, self.access, metrics)
         self.auth = Auth(
             config,
@@ -66,10 +64,10 @@ class Actions:
             self._passwords,
             self._revoked,
         )
-        self.users = UserActions(store, self.auth, self.publisher, administrators)
-        self.channels = ChannelActions(store, self.access, administrators)
-        self.members = MemberActions(store, self.access, administrators)
-        self.messages = MessageActions(config, store, self.access, self.publisher, administrators)
+        self.users = UserActions(store, self.auth, self.publisher)
+        self.channels = ChannelActions(config, store, self.access, self.publisher)
+        self.members = MemberActions(store, self.access)
+        self.messages = MessageActions(config, store, self.access, self.publisher)
         self.reads = ReadActions(config, store, self.access, self.publisher)
         self.streams = StreamActions(config, bus)
 

@@ -5,29 +5,35 @@ import time
 
 from storm_gateway.actions import names, rules
 from storm_gateway.actions.access import AccessCache
-from storm_gateway.actions.rules import Administrators
+from storm_gateway.actions.publisher import Publisher
+from storm_gateway.bus.base import ControlEvent
+from storm_gateway.config import Config
 from storm_gateway.errors import InvalidRequestError, NotFoundError, StormError
 from storm_gateway.store.base import Done, Store
-from storm_gateway.store.records import Channel, ChannelView, Join, Joined, Visibility
+from storm_gateway.store.records import ChannelView, Join, Joined, Visibility
 
 
 class ChannelActions:
     """What users do with channels as a whole."""
 
-    def __init__(self, store: Store, access: AccessCache, administrators: Administrators) -> None:
+    def __init__(
+        self, config: Config, store: Store, access: AccessCache, publisher: Publisher
+    ) -> None:
         self._store = store
         self._access = access
-        self._administrators = administrators
+        self._publisher = publisher
+        self._named = config.named_members
 
     async def create(
         self, user_id: str, name: str, visibility: Visibility = "public", topic: str = ""
-    ) -> Channel:
+    ) -> ChannelView:
         """A public or private channel, owned by who makes it."""
         if visibility == "direct":
             raise InvalidRequestError("A direct channel is made with POST /direct.")
-        return await self._store.channels.create(
+        channel = await self._store.channels.create(
             names.channel_name(name), visibility, names.topic(topic), user_id
         )
+        return await self._view(user_id, channel.id)
 
     async def direct(self, user_id: str, peer: str) -> tuple[ChannelView, bool]:
         """The direct channel with ``peer`` as the user sees it, and whether it was made now."""
@@ -50,22 +56,24 @@ class ChannelActions:
         name: str | None = None,
         topic: str | None = None,
         visibility: Visibility | None = None,
-    ) -> Channel:
+    ) -> ChannelView:
+        """Change what is given; owners may."""
         if name is None and topic is None and visibility is None:
             raise InvalidRequestError("Say a name, a topic or a visibility.")
         if visibility == "direct":
             raise InvalidRequestError("A channel cannot become a direct one.")
-        return await self._store.channels.update(
+        await self._store.channels.update(
             channel_id,
             user_id,
-            self._administrators.rule(user_id, rules.may_manage),
+            rules.may_manage,
             name=None if name is None else names.channel_name(name),
             topic=None if topic is None else names.topic(topic),
             visibility=visibility,
         )
+        return await self._view(user_id, channel_id)
 
     async def delete(self, user_id: str, channel_id: int) -> None:
-        rule = self._administrators.rule(user_id, rules.may_manage)
+        rule = rules.may_manage
         await self._store.channels.delete(channel_id, user_id, rule)
 
     def join(self, user_id: str, channel_id: int, done: Done[Joined]) -> None:
@@ -78,7 +86,7 @@ class ChannelActions:
 
         self._store.channels.join(
             Join(channel_id, user_id, int(time.time() * 1000)),
-            self._administrators.rule(user_id, rules.may_join),
+            rules.may_join,
             joined,
         )
 
@@ -99,11 +107,15 @@ class ChannelActions:
         return await self._view(user_id, channel_id)
 
     async def leave(self, user_id: str, channel_id: int) -> None:
+        """Give up one's membership, and stop receiving on every device."""
         rules.may_leave(await self._access.load(user_id, channel_id))
-        try:
-            await self._store.channels.leave(channel_id, user_id)
-        finally:
-            self._access.forget(user_id, channel_id)
+        await self._store.channels.leave(channel_id, user_id)
+        channel = await self._store.channels.get(channel_id)
+        if channel is None or channel.member_count >= self._named:
+            # The store makes no event of it where the crowd is too large to be told.
+            self._publisher.control(
+                ControlEvent("access_lost", user_id=user_id, channel_id=channel_id)
+            )
 
     async def may_receive(self, user_id: str, channel_id: int) -> None:
         """Raises unless the user may read the channel."""

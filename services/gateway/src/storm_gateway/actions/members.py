@@ -2,7 +2,6 @@
 
 from storm_gateway.actions import names, rules
 from storm_gateway.actions.access import AccessCache
-from storm_gateway.actions.rules import Administrators
 from storm_gateway.errors import ConflictError
 from storm_gateway.protocol.events import Role
 from storm_gateway.store.base import Store
@@ -12,10 +11,9 @@ from storm_gateway.store.records import Member
 class MemberActions:
     """Invitations, removals, bans and roles. The rules run inside the transactions."""
 
-    def __init__(self, store: Store, access: AccessCache, administrators: Administrators) -> None:
+    def __init__(self, store: Store, access: AccessCache) -> None:
         self._store = store
         self._access = access
-        self._administrators = administrators
 
     async def page(
         self, user_id: str, channel_id: int, limit: int, after: str = ""
@@ -37,7 +35,7 @@ class MemberActions:
             channel_id,
             names.user_id(user_id),
             by,
-            self._administrators.rule(by, rules.may_invite),
+            rules.may_invite,
         )
 
     async def remove(self, by: str, channel_id: int, user_id: str) -> None:
@@ -48,15 +46,15 @@ class MemberActions:
         await self._take(by, channel_id, user_id, ban=True)
 
     async def unban(self, by: str, channel_id: int, user_id: str) -> None:
-        rule = self._administrators.rule(by, rules.may_moderate)
+        rule = rules.may_moderate
         await self._store.channels.unban(channel_id, user_id, by, rule)
 
     async def set_role(self, by: str, channel_id: int, user_id: str, role: Role) -> None:
-        rule = self._administrators.target_rule(by, user_id, rules.may_set_role)
+        rule = rules.may_set_role
         await self._store.channels.set_role(channel_id, user_id, role, by, rule)
 
     async def _take(self, by: str, channel_id: int, user_id: str, *, ban: bool) -> None:
         if by == user_id:
             raise ConflictError("To go yourself, leave the channel.")
-        rule = self._administrators.target_rule(by, user_id, rules.may_remove)
+        rule = rules.may_remove
         await self._store.channels.remove(channel_id, user_id, by, rule, ban=ban)

@@ -8,7 +8,6 @@ from time import monotonic
 from storm_gateway.actions import names, rules
 from storm_gateway.actions.access import AccessCache
 from storm_gateway.actions.publisher import Publisher
-from storm_gateway.actions.rules import Administrators
 from storm_gateway.config import Config
 from storm_gateway.errors import (
     InvalidCommandError,
@@ -32,14 +31,12 @@ class MessageActions:
         store: Store,
         access: AccessCache,
         publisher: Publisher,
-        administrators: Administrators,
         *,
         clock: Callable[[], float] = monotonic,
     ) -> None:
         self._store = store
         self._access = access
         self._publisher = publisher
-        self._administrators = administrators
         self._clock = clock
         self._characters = config.payload_characters
         self._typing_seconds = config.typing_seconds
@@ -58,7 +55,7 @@ class MessageActions:
             return
         self._store.messages.append(
             AppendMessage(channel_id, user_id, payload, int(time.time() * 1000), ref),
-            self._administrators.rule(user_id, rules.may_post),
+            rules.may_post,
             done,
         )
 
@@ -86,14 +83,14 @@ class MessageActions:
         fault = self._fault_of(payload)
         if fault is not None:
             raise fault
-        rule = self._administrators.author_rule(user_id, rules.may_edit(user_id))
+        rule = rules.may_edit(user_id)
         return await self._store.messages.edit(channel_id, message_id, user_id, payload, ref, rule)
 
     async def delete(
         self, user_id: str, channel_id: int, message_id: int, ref: str | None = None
     ) -> tuple[int, int]:
         """(message id, seq of the change)."""
-        rule = self._administrators.author_rule(user_id, rules.may_delete_message(user_id))
+        rule = rules.may_delete_message(user_id)
         return await self._store.messages.delete(channel_id, message_id, user_id, ref, rule)
 
     async def react(
@@ -113,7 +110,7 @@ class MessageActions:
             names.emoji(emoji),
             add=add,
             ref=ref,
-            rule=self._administrators.rule(user_id, rules.may_post),
+            rule=rules.may_post,
         )
 
     async def history(

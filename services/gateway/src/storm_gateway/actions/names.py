@@ -9,8 +9,8 @@ import unicodedata
 
 from storm_gateway.errors import InvalidRequestError
 
-USER_ID_PATTERN = r"^(?!\.+$)[A-Za-z0-9._@+\-]{1,64}$"
-"""A regular expression for schemas; :func:`user_id_fault` is the rule."""
+USER_ID_PATTERN = r"^[A-Za-z0-9._@+\-]{1,64}$"
+"""For schemas; :func:`user_id` has the whole rule."""
 USER_ID_RULE = (
     "A user id is 1 to 64 letters (A-Z, a-z), digits or the signs . _ - @ + and is not only dots."
 )

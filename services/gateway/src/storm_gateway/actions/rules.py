@@ -15,14 +15,11 @@ them with what :class:`AccessCache` knows. Each returns nothing or raises what t
 
 from collections.abc import Callable
 
-import msgspec
-
 from storm_gateway.errors import BannedError, ForbiddenError, NotFoundError
 from storm_gateway.store.records import Access
 
-Rule = Callable[[Access], None]
 AuthorRule = Callable[[Access, str], None]
-TargetRule = Callable[[Access, Access], None]
+"""A rule that also looks at the author of the message at stake."""
 
 RANKS = {None: 0, "banned": 0, "member": 1, "moderator": 2, "owner": 3}
 
@@ -129,42 +126,3 @@ def _not_direct(access: Access, done: str) -> None:
 def _at_least(access: Access, role: str, otherwise: str) -> None:
     if _rank(access) < RANKS[role]:
         raise ForbiddenError(otherwise)
-
-
-class Administrators:
-    """The server administrators named by the configuration.
-
-    Those made with ``storm user admin`` stand in the store, so their ``Access`` says it already.
-    """
-
-    __slots__ = ("_ids",)
-
-    def __init__(self, ids: frozenset[str]) -> None:
-        self._ids = ids
-
-    def __contains__(self, user_id: str) -> bool:
-        return user_id in self._ids
-
-    def raised(self, user_id: str, access: Access) -> Access:
-        """``access``, with the administrator's right where the configuration gives it."""
-        if user_id in self._ids and not access.admin:
-            return msgspec.structs.replace(access, admin=True)
-        return access
-
-    def rule(self, user_id: str, rule: Rule) -> Rule:
-        """``rule`` as it holds for this user."""
-        if user_id not in self._ids:
-            return rule
-        return lambda access: rule(self.raised(user_id, access))
-
-    def author_rule(self, user_id: str, rule: AuthorRule) -> AuthorRule:
-        if user_id not in self._ids:
-            return rule
-        return lambda access, author: rule(self.raised(user_id, access), author)
-
-    def target_rule(self, user_id: str, target_id: str, rule: TargetRule) -> TargetRule:
-        if user_id not in self._ids and target_id not in self._ids:
-            return rule
-        return lambda access, target: rule(
-            self.raised(user_id, access), self.raised(target_id, target)
-        )

@@ -3,7 +3,6 @@
 from storm_gateway.actions import names
 from storm_gateway.actions.auth import Auth
 from storm_gateway.actions.publisher import Publisher
-from storm_gateway.actions.rules import Administrators
 from storm_gateway.bus.base import ControlEvent
 from storm_gateway.errors import (
     ForbiddenError,
@@ -18,31 +17,27 @@ from storm_gateway.store.records import User
 class UserActions:
     """Everybody may look; only oneself may change; an administrator makes administrators."""
 
-    def __init__(
-        self, store: Store, auth: Auth, publisher: Publisher, administrators: Administrators
-    ) -> None:
+    def __init__(self, store: Store, auth: Auth, publisher: Publisher) -> None:
         self._store = store
         self._auth = auth
         self._publisher = publisher
-        self._administrators = administrators
 
     async def me(self, user_id: str) -> User:
         """The user behind a token; a user who is gone has no token."""
         user = await self._store.users.get(user_id)
         if user is None or user.deleted:
             raise UnauthenticatedError("This user does not exist any more.")
-        return self._shown(user)
+        return user
 
     async def get(self, user_id: str) -> User:
         user = await self._store.users.get(user_id)
         if user is None or user.deleted:
             raise NotFoundError("There is no such user.")
-        return self._shown(user)
+        return user
 
     async def page(self, limit: int, after: str = "", contains: str = "") -> list[User]:
         """Users in the order of their ids."""
-        found = await self._store.users.page(limit, after, contains)
-        return [self._shown(user) for user in found]
+        return await self._store.users.page(limit, after, contains)
 
     async def create(
         self, by: str, user_id: str, password: str, display_name: str | None = None
@@ -66,7 +61,7 @@ class UserActions:
             user = await self._store.users.update(user_id, display_name=shown)
         if password is not None:
             await self._auth.change_password(user_id, password)
-        return self._shown(user) if user is not None else await self.me(user_id)
+        return user if user is not None else await self.me(user_id)
 
     async def delete(self, user_id: str) -> None:
         """Delete oneself: messages stay, name and password go, every token is void."""
@@ -79,16 +74,9 @@ class UserActions:
             raise ForbiddenError("Only a server administrator may do this.")
         user = await self._store.users.set_admin(user_id, admin)
         self._publisher.control(ControlEvent("access_changed", user_id=user_id))
-        return self._shown(user)
+        return user
 
     async def is_admin(self, user_id: str) -> bool:
         """Whether the user is a server administrator, by the configuration or the store."""
-        if user_id in self._administrators:
-            return True
         user = await self._store.users.get(user_id)
         return user is not None and user.admin and not user.deleted
-
-    def _shown(self, user: User) -> User:
-        if user.id in self._administrators:
-            user.admin = True
-        return user

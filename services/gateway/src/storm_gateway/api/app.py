@@ -1,0 +1,106 @@
+"""The REST API, put together."""
+
+from collections.abc import Callable
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+from starlette.middleware import Middleware
+
+from storm_gateway.actions.actions import Actions
+from storm_gateway.api import (
+    auth,
+    channels,
+    docs,
+    members,
+    messages,
+    operations,
+    streams,
+    users,
+)
+from storm_gateway.api.edge import RestEdge
+from storm_gateway.api.errors import add_handlers
+from storm_gateway.api.health import Health
+from storm_gateway.api.middleware import Bounds, Cors, Faults, SecurityHeaders
+from storm_gateway.config import Config
+from storm_gateway.observability.metrics import Metrics
+from storm_gateway.presence.base import PresenceSnapshot
+from storm_gateway.version import VERSION
+
+DESCRIPTION = (
+    "Self-hosted real-time messaging. What happens comes over the WebSocket at `/ws`; this is "
+    "the rest: logins, channels, members, history. Every refusal is JSON with a `code` and a "
+    "`message`; times are RFC 3339 in UTC; ids of channels and messages are positive integers."
+)
+
+
+def make_api(
+    actions: Actions,
+    config: Config,
+    metrics: Metrics,
+    health: Health,
+    presence: Callable[[int], PresenceSnapshot],
+) -> FastAPI:
+    """The ASGI application of the REST edge. ``presence`` tells who is online in a channel.
+
+    Raises ``ValueError`` when the trusted proxies of the configuration are no addresses.
+    """
+    edge = RestEdge(actions, config, metrics, health, presence)
+    app = FastAPI(
+        title="STORM",
+        version=VERSION,
+        description=DESCRIPTION,
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+        middleware=[
+            Middleware(SecurityHeaders, https=config.cookie_secure, trusted=edge.trusted),
+            Middleware(
+                Cors,
+                allow_origins=config.origins,
+                allow_credentials=True,
+                allow_methods=("GET", "POST", "PUT", "PATCH", "DELETE"),
+                allow_headers=("Authorization", "Content-Type"),
+                expose_headers=("Retry-After",),
+            ),
+            Middleware(Faults),
+            Middleware(Bounds, body_bytes=config.body_bytes, body_seconds=config.body_seconds),
+        ],
+    )
+    app.state.edge = edge
+    add_handlers(app)
+    for part in (operations, auth, users, channels, members, messages, streams, docs):
+        app.include_router(part.router)
+
+    def openapi() -> dict[str, Any]:
+        if app.openapi_schema is None:
+            app.openapi_schema = _document(app)
+        return app.openapi_schema
+
+    app.openapi = openapi  # type: ignore[method-assign]
+    return app
+
+
+def _document(app: FastAPI) -> dict[str, Any]:
+    document = get_openapi(
+        title=app.title,
+        version=app.version,
+        description=app.description,
+        routes=app.routes,
+        tags=[
+            {"name": "auth", "description": "Coming in, staying in, going out."},
+            {"name": "users", "description": "People."},
+            {"name": "channels", "description": "Conversations."},
+            {"name": "members", "description": "Who belongs to a channel."},
+            {"name": "messages", "description": "What was said."},
+            {"name": "streams", "description": "Events of services, not stored."},
+            {"name": "operations", "description": "Health and metrics."},
+        ],
+    )
+    # FastAPI documents 422 for whatever has parameters; here such a fault is a 400.
+    for path in document["paths"].values():
+        for operation in path.values():
+            operation["responses"].pop("422", None)
+    for name in ("HTTPValidationError", "ValidationError"):
+        document["components"]["schemas"].pop(name, None)
+    return document

@@ -1,0 +1,293 @@
+"""The shapes of requests and answers, as the OpenAPI document shows them.
+
+Fields that a request has but the model does not are ignored: clients of the older system send
+some. Numbers are numbers and texts are texts: nothing is converted.
+"""
+
+from typing import Annotated, Any, Literal
+
+from fastapi import Path, Query
+from pydantic import BaseModel, ConfigDict, Field
+
+from storm_gateway.actions.names import (
+    CHANNEL_NAME_CHARACTERS,
+    DISPLAY_NAME_CHARACTERS,
+    PASSWORD_CHARACTERS,
+    TOPIC_CHARACTERS,
+    USER_ID_PATTERN,
+    USER_ID_RULE,
+)
+from storm_gateway.protocol.commands import MAX_SAFE_INTEGER
+from storm_gateway.protocol.events import MessageEvent, Role
+from storm_gateway.store.records import Visibility
+
+ChannelId = Annotated[int, Path(ge=1, le=MAX_SAFE_INTEGER, description="Id of a channel.")]
+MessageId = Annotated[int, Path(ge=1, le=MAX_SAFE_INTEGER, description="Id of a message.")]
+UserIdPath = Annotated[
+    str, Path(pattern=USER_ID_PATTERN, description=USER_ID_RULE, examples=["alice"])
+]
+EmojiPath = Annotated[
+    str, Path(min_length=1, max_length=32, description="An emoji, percent-encoded.")
+]
+Limit = Annotated[int, Query(ge=1, le=200, description="How many at most.")]
+AfterId = Annotated[
+    str, Query(max_length=64, description="Only those whose user id comes after this one.")
+]
+Seq = Annotated[int, Query(ge=0, le=MAX_SAFE_INTEGER)]
+
+UserId = Annotated[
+    str, Field(pattern=USER_ID_PATTERN, description=USER_ID_RULE, examples=["alice"])
+]
+DisplayName = Annotated[
+    str, Field(min_length=1, max_length=DISPLAY_NAME_CHARACTERS, examples=["Alice Liddell"])
+]
+Password = Annotated[
+    str,
+    Field(
+        min_length=PASSWORD_CHARACTERS[0],
+        max_length=PASSWORD_CHARACTERS[1],
+        examples=["a long secret"],
+    ),
+]
+Ref = Annotated[
+    str,
+    Field(
+        min_length=1,
+        max_length=64,
+        description="Chosen by the client; the same ref stores nothing twice, for ever.",
+        examples=["c7d1-42"],
+    ),
+]
+Time = Annotated[str, Field(description="RFC 3339, UTC.", examples=["2026-11-05T12:30:00.125Z"])]
+
+
+class _In(BaseModel):
+    model_config = ConfigDict(strict=True)
+
+
+class _Out(BaseModel):
+    model_config = ConfigDict(from_attributes=True)
+
+
+# --- users and logins ---
+
+
+class RegisterIn(_In):
+    """A new user."""
+
+    user_id: UserId
+    password: Password
+    display_name: DisplayName | None = None
+
+
+class LoginIn(_In):
+    """Name and password."""
+
+    user_id: str = Field(min_length=1, max_length=256, examples=["alice"])
+    password: str = Field(min_length=1, max_length=1024, examples=["a long secret"])
+
+
+class MeIn(_In):
+    """What to change about oneself; at least one of them."""
+
+    display_name: DisplayName | None = None
+    password: Password | None = None
+
+
+class UserIn(MeIn):
+    """What to change about a user."""
+
+    admin: bool | None = Field(
+        None, description="Server administrator or not; only administrators may say it."
+    )
+
+
+class UserOut(_Out):
+    """A user."""
+
+    id: str = Field(examples=["alice"])
+    display_name: str = Field(examples=["Alice Liddell"])
+    created_at: Time
+    admin: bool = Field(False, description="Whether the user is a server administrator.")
+
+
+class LoginOut(UserOut):
+    """The user, and the access token that the cookie holds too."""
+
+    access_token: str
+    expires_in: int = Field(description="Seconds.", examples=[900])
+
+
+class RefreshOut(BaseModel):
+    """A new access token; both cookies are new too."""
+
+    status: Literal["refreshed"] = "refreshed"
+    access_token: str
+    expires_in: int = Field(description="Seconds.", examples=[900])
+
+
+class LoggedOutOut(BaseModel):
+    """The login has ended."""
+
+    status: Literal["logged out"] = "logged out"
+
+
+class DeletedOut(BaseModel):
+    """It is gone."""
+
+    status: Literal["deleted"] = "deleted"
+
+
+class TicketOut(BaseModel):
+    """Good once, as ``?token=`` of ``/ws``."""
+
+    token: str
+    expires_in: int = Field(description="Seconds.", examples=[60])
+
+
+# --- channels and members ---
+
+
+class ChannelIn(_In):
+    """A new channel; whoever makes it owns it."""
+
+    name: str = Field(min_length=1, max_length=CHANNEL_NAME_CHARACTERS, examples=["gardening"])
+    visibility: Literal["public", "private"] = "public"
+    topic: str = Field("", max_length=TOPIC_CHARACTERS, examples=["What grows, and what does not"])
+
+
+class ChannelChangeIn(_In):
+    """What to change about a channel; at least one of them."""
+
+    name: str | None = Field(None, min_length=1, max_length=CHANNEL_NAME_CHARACTERS)
+    visibility: Literal["public", "private"] | None = None
+    topic: str | None = Field(None, max_length=TOPIC_CHARACTERS)
+
+
+class UserIdIn(_In):
+    """Whom it is about."""
+
+    user_id: UserId
+
+
+class RoleIn(_In):
+    """A member's new role."""
+
+    role: Role
+
+
+class ChannelOut(_Out):
+    """A channel as the asking user sees it."""
+
+    id: int = Field(examples=[1])
+    name: str = Field(examples=["general"])
+    topic: str
+    visibility: Visibility
+    created_by: str
+    created_at: Time
+    head: int = Field(description="The newest seq of its log.")
+    member_count: int
+    role: Role | None = Field(description="Null: not a member.")
+    read_seq: int = Field(description="How far the user has read.")
+    unread: int = Field(description="Messages of others after `read_seq`, without deleted ones.")
+    peer: str | None = Field(None, description="The other user of a direct channel.")
+
+
+class MemberOut(BaseModel):
+    """A member of a channel."""
+
+    user_id: str
+    display_name: str
+    role: Role
+    joined_at: Time
+
+
+class BanOut(BaseModel):
+    """A user who may not come in."""
+
+    user_id: str
+    display_name: str
+    banned_at: Time
+
+
+class InvitedOut(BaseModel):
+    """Who is a member now."""
+
+    channel_id: int
+    user_id: str
+
+
+class PresenceOut(_Out):
+    """Who has a connection that receives the channel."""
+
+    online: int
+    users: list[str] | None = Field(description="Null where they are too many to be named.")
+
+
+# --- messages ---
+
+
+class MessageIn(_In):
+    """A message."""
+
+    payload: str = Field(examples=["Hello world"])
+    ref: Ref | None = None
+
+
+class EditIn(_In):
+    """The new text of a message."""
+
+    payload: str = Field(examples=["Hello, world"])
+    ref: Ref | None = None
+
+
+class ReactionOut(_Out):
+    """One emoji, and who chose it."""
+
+    emoji: str
+    user_ids: list[str]
+
+
+class MessageOut(_Out):
+    """A message as it is now."""
+
+    id: int
+    channel_id: int
+    user_id: str
+    subject: str = Field(examples=["channels.1"])
+    payload: str = Field(description="Empty when deleted.")
+    created_at: Time
+    seq: int = Field(description="Its place in the log of the channel.")
+    edited_at: str | None = None
+    deleted: bool = False
+    author_deleted: bool = False
+    reactions: list[ReactionOut] = []
+
+    @classmethod
+    def of_event(cls, event: MessageEvent) -> "MessageOut":
+        """The message that an event tells of."""
+        return cls(
+            id=event.id,
+            channel_id=event.channel_id,
+            user_id=event.user_id,
+            subject=f"channels.{event.channel_id}",
+            payload=event.payload,
+            created_at=event.sent_at,
+            seq=event.seq,
+            edited_at=event.edited_at,
+            deleted=event.deleted,
+        )
+
+
+class ReasonsOut(BaseModel):
+    """Why the node is not ready; empty when it is."""
+
+    reasons: list[str]
+
+
+def body_schema(*kinds: str, model: type[BaseModel] | None = None) -> dict[str, Any]:
+    """The OpenAPI of a body that a route reads itself: JSON of ``model``, or any of ``kinds``."""
+    content: dict[str, Any] = {kind: {"schema": {"type": "string"}} for kind in kinds}
+    if model is not None:
+        content["application/json"] = {"schema": model.model_json_schema()}
+    return {"requestBody": {"required": True, "content": content}}
