@@ -117,7 +117,7 @@ class Auth:
         if not await self._passwords.check(kept, password) or kept is None:
             raise UnauthenticatedError(_WRONG)
         if self._passwords.needs_rehash(kept):
-            await self._rehash(user_id, password)
+            await self._store.users.rehash(user_id, kept, await self._passwords.hash(password))
         return await self.new_session(user_id)
 
     async def new_session(self, user_id: str) -> Login:
@@ -208,8 +208,6 @@ class Auth:
         event = ControlEvent("session_revoked", session_id=family)
         self.on_control(event)
         self._publisher.control(event)
-
-    async def _rehash(self, user_id: str, password: str) -> None: ...
 
     def _refresh_end(self) -> float:
         return self._clock() + self._config.refresh_token_seconds

@@ -69,6 +69,9 @@ class Users(Protocol):
     ) -> User:
         """``NotFoundError`` when unknown. A new password voids tokens issued before."""
 
+    async def rehash(self, user_id: str, old_hash: str, new_hash: str) -> None:
+        """The same password, hashed anew: no token ends. Nothing when it was changed meanwhile."""
+
     async def set_admin(self, user_id: str, admin: bool) -> User: ...
 
     async def delete(self, user_id: str) -> None:

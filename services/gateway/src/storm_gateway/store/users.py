@@ -95,6 +95,14 @@ class SqlUsers:
 
         return await self._backend.commits.write(write)
 
+    async def rehash(self, user_id: str, old_hash: str, new_hash: str) -> None:
+        unchanged = (users.c.id == user_id) & (users.c.password_hash == old_hash)
+
+        def write(tx: Transaction) -> None:
+            tx.connection.execute(update(users).where(unchanged).values(password_hash=new_hash))
+
+        await self._backend.commits.write(write)
+
     async def set_admin(self, user_id: str, admin: bool) -> User:
         return await self._backend.commits.write(
             lambda tx: self._change(tx, user_id, {"admin": admin})
