@@ -8,13 +8,18 @@ people write: the settings in docs/configuration.md, the metrics in docs/metrics
 """
 
 import inspect
+import json
 import re
 import sys
+import tempfile
 from pathlib import Path
+from typing import Any
 
 import yaml
 from annotated_types import Ge, Gt, Le, Lt, MinLen
+from pydantic import SecretStr
 
+from storm_gateway.app import Gateway
 from storm_gateway.config import Config
 from storm_gateway.observability.metrics import Metrics
 from storm_gateway.protocol.asyncapi import asyncapi_document
@@ -40,6 +45,20 @@ def asyncapi() -> str:
             asyncapi_document(version()), sort_keys=False, allow_unicode=True, width=100
         )
     )
+
+
+def openapi_document() -> dict[str, Any]:
+    """What ``/openapi.json`` answers, with the version of the source tree."""
+    with tempfile.TemporaryDirectory() as folder:
+        config = Config(data_dir=Path(folder), jwt_secret=SecretStr("only for the document" * 2))
+        document: dict[str, Any] = Gateway(config).make_api().openapi()
+    document["info"]["version"] = version()
+    return document
+
+
+def openapi() -> str:
+    """docs/openapi.json."""
+    return json.dumps(openapi_document(), indent=2, ensure_ascii=False) + "\n"
 
 
 def settings() -> str:
@@ -106,7 +125,7 @@ def between(document: str, name: str, table: str) -> str:
 
 def documents() -> dict[Path, str]:
     """Every document that comes from the code, whole or in part, as it has to be."""
-    made = {DOCS / "asyncapi.yaml": asyncapi()}
+    made = {DOCS / "asyncapi.yaml": asyncapi(), DOCS / "openapi.json": openapi()}
     for path, name, table in (
         (DOCS / "configuration.md", "settings", settings()),
         (DOCS / "metrics.md", "metrics", metrics()),
