@@ -6,6 +6,7 @@ write alone is fast, and under load the disk is asked once for hundreds.
 
 import asyncio
 import logging
+import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -23,6 +24,15 @@ log = logging.getLogger("storm.store")
 T = TypeVar("T")
 
 RETRY_AFTER_MS = 1000
+
+SWITCH_SECONDS = 50e-6
+"""How long the writer waits for the interpreter's lock before it asks for it.
+
+Python's default is 5 ms, for each of some twenty times that a commit needs the lock. Worse: an
+event loop that gives the lock up by itself more often than that (it does at each poll) takes it
+back before the writer wakes, and the wait begins anew: under load nothing is committed at all.
+Measured in decision 0003.
+"""
 
 
 class Write(Generic[T]):
@@ -98,6 +108,7 @@ class GroupCommit:
         self._loop = asyncio.get_running_loop()
         self._committed = committed
         self._running = True
+        sys.setswitchinterval(min(sys.getswitchinterval(), SWITCH_SECONDS))
         self._thread = threading.Thread(target=self._work, name="storm-writer", daemon=True)
         self._thread.start()
 

@@ -33,10 +33,10 @@ class Reads:
         self._pool = ThreadPoolExecutor(self._database.readers, "storm-reader")
 
     async def stop(self) -> None:
-        """Finish what runs, refuse the rest."""
+        """Finish what waits; later reads are refused."""
         pool, self._pool = self._pool, None
         if pool is not None:
-            await asyncio.to_thread(pool.shutdown, cancel_futures=True)
+            await asyncio.to_thread(pool.shutdown)
 
     async def run(self, read: Callable[[Connection], T], timeout_seconds: float = 0) -> T:
         """The result of ``read``, or ``UnavailableError`` when it takes too long."""

@@ -3,6 +3,7 @@
 import logging
 import sqlite3
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import import_module
@@ -108,6 +109,7 @@ class SqliteDatabase:
         self._writer: Connection | None = None
         # Held by whoever uses the only connection of an unsafe version.
         self._only = threading.Lock()
+        self._reader_waits = False
 
     def open(self) -> None:
         version = tuple(int(part) for part in self.facts.version.split("."))
@@ -154,6 +156,9 @@ class SqliteDatabase:
 
     @contextmanager
     def write(self) -> Iterator[Connection]:
+        if self._reader_waits:
+            # Locks are not fair: a writer that never pauses would keep its reader out for ever.
+            time.sleep(0.001)
         with self._only:
             connection = self._open_writer()
             try:
@@ -171,9 +176,10 @@ class SqliteDatabase:
             with self._reading.connect() as connection:
                 yield connection
         else:
+            self._reader_waits = True
             with self._only:
+                self._reader_waits = False
                 connection = self._open_writer()
-                # Outside of any transaction: each statement commits itself.
                 with connection.begin():
                     yield connection
 
