@@ -136,6 +136,11 @@ class GatewayClient:
         self._buffer.end()
 
     @property
+    def trouble(self) -> str | None:
+        """Why there is no connection just now; None while there is one."""
+        return self._link.trouble
+
+    @property
     def user_id(self) -> str:
         """Who the server takes this client for."""
         return self._hello.user_id

@@ -47,6 +47,8 @@ class Link:
         self.hello: Hello | None = None
         self.opened = asyncio.Event()
         """Set with the first hello."""
+        self.trouble: str | None = None
+        """Why there is no connection just now; None while there is one."""
         self.filler: Filler | None = None
         self._url = url
         self._credentials = credentials
@@ -93,6 +95,7 @@ class Link:
                 continue  # the server asked to change the connection, and the time has come
             refused = False
             seconds = self._pause(at_least)
+            self.trouble = reason
             self._tell(Disconnected(reason, round(seconds, 3), code))
             await asyncio.sleep(seconds)
 
@@ -130,6 +133,7 @@ class Link:
             hello = await self._greeting(wire)
             again = self.hello is not None
             self.hello = hello
+            self.trouble = None
             self._session.opened()
             self._tell(Connected(hello.connection_id, hello.user_id, again))
             self.opened.set()
