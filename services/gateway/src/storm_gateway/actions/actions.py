@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections.abc import Callable
 
 import structlog
 
@@ -44,6 +45,7 @@ class Actions:
         secret: str,
         *,
         passwords: Passwords | None = None,
+        clock: Callable[[], float] = time.time,
     ) -> None:
         self._store = store
         self._jwks = (
@@ -52,7 +54,7 @@ class Actions:
             else Jwks(config.jwt_jwks_url, config.jwt_algorithm)
         )
         self._passwords = passwords or Passwords(config.password_hash_queue)
-        self._revoked = Revoked(config.access_token_seconds + config.ticket_seconds)
+        self._revoked = Revoked(config.access_token_seconds + config.ticket_seconds, clock=clock)
         self._purging: asyncio.Task[None] | None = None
         self.access = AccessCache(store)
         self.publisher = Publisher(bus, self.access, metrics)
@@ -60,9 +62,10 @@ class Actions:
             config,
             store,
             self.publisher,
-            Tokens(config, secret, self._jwks),
+            Tokens(config, secret, self._jwks, clock=clock),
             self._passwords,
             self._revoked,
+            clock=clock,
         )
         self.users = UserActions(store, self.auth, self.publisher)
         self.channels = ChannelActions(config, store, self.access, self.publisher)

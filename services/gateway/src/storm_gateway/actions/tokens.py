@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Any, Literal
 
 import jwt
+from msgspec import json
 
 from storm_gateway.actions.identity import Identity
 from storm_gateway.actions.jwks import Jwks
@@ -30,6 +31,14 @@ Kind = Literal["access", "ticket"]
 _REFUSED_HEADERS = ("crit", "jku", "jwk", "x5u", "x5c", "b64", "zip")
 """Headers that bring a key or change the rules: RFC 8725 § 3.10 says not to follow them."""
 _BAD = "This token is not valid."
+_ENFORCED = {"verify_signature": True, "enforce_minimum_key_length": True}
+
+
+class _PreparedHmac(jwt.algorithms.HMACAlgorithm):
+    """HMAC with a key that is bytes already: PyJWT would search it for PEM marks each time."""
+
+    def prepare_key(self, key: str | bytes) -> bytes:
+        return key if isinstance(key, bytes) else key.encode()
 
 
 class Tokens:
@@ -46,15 +55,17 @@ class Tokens:
         tickets: int = TICKETS,
     ) -> None:
         self._config = config
-        self._secret = secret
+        self._secret = secret.encode()
         self._jwks = jwks
         self._clock = clock
         self._known: dict[bytes, Identity] = {}
         self._known_size = remembered
         self._used: dict[str, float] = {}
         self._used_size = tickets
-        self._jwt = jwt.PyJWT()
-        self._header_of = jwt.PyJWS().get_unverified_header
+        self._jws = jwt.PyJWS()
+        # The secret was looked at once, when the configuration was read.
+        self._jws.unregister_algorithm("HS256")
+        self._jws.register_algorithm("HS256", _PreparedHmac(jwt.algorithms.HMACAlgorithm.SHA256))
 
     def make_access(self, user_id: str, session_id: str) -> str:
         return self._make("access", user_id, session_id, self._config.access_token_seconds)
@@ -100,7 +111,7 @@ class Tokens:
             "iss": ISSUER,
             "jti": secrets.token_urlsafe(16),
         }
-        return self._jwt.encode(claims, self._secret, algorithm="HS256")
+        return self._jws.encode(json.encode(claims), self._secret, algorithm="HS256")
 
     def _decode(self, token: str) -> tuple[dict[str, Any], str]:
         """The claims behind a good signature, and its algorithm.
@@ -109,34 +120,30 @@ class Tokens:
         other, so a public key can never serve as a secret.
         """
         try:
-            header = self._header_of(token)
-            if any(name in header for name in _REFUSED_HEADERS):
-                raise UnauthenticatedError("This token has a header that is not accepted.")
-            algorithm = header.get("alg")
-            key: Any
-            if algorithm == "HS256":
-                key = self._secret
-            elif self._jwks is not None and algorithm == self._config.jwt_algorithm:
-                key = self._jwks.key(header.get("kid"))
-            else:
-                raise UnauthenticatedError("This token is signed with another algorithm.")
-            claims = self._jwt.decode(
-                token,
-                key,
-                algorithms=[algorithm],
-                # Claims are ours to check: these depend on whose token it is, and on one clock.
-                options={
-                    "verify_exp": False,
-                    "verify_iat": False,
-                    "verify_nbf": False,
-                    "verify_aud": False,
-                    "verify_iss": False,
-                    "enforce_minimum_key_length": True,
-                },
+            algorithm, key = self._key_for(token)
+            verified = self._jws.decode_complete(
+                token, key, algorithms=[algorithm], options=_ENFORCED
             )
+            claims = json.decode(verified["payload"], type=dict[str, Any])
+        except jwt.InvalidAlgorithmError:
+            raise UnauthenticatedError("This token is signed with another algorithm.") from None
         except (jwt.PyJWTError, ValueError, RecursionError):
             raise UnauthenticatedError(_BAD) from None
+        if any(name in verified["header"] for name in _REFUSED_HEADERS):
+            raise UnauthenticatedError("This token has a header that is not accepted.")
         return claims, algorithm
+
+    def _key_for(self, token: str) -> tuple[str, Any]:
+        if self._jwks is None:
+            # One algorithm and one key: nothing in the token is asked.
+            return "HS256", self._secret
+        header = self._jws.get_unverified_header(token)
+        algorithm = header.get("alg")
+        if algorithm == "HS256":
+            return "HS256", self._secret
+        if algorithm == self._config.jwt_algorithm:
+            return algorithm, self._jwks.key(header.get("kid"))
+        raise jwt.InvalidAlgorithmError
 
     def _identity(self, claims: dict[str, Any], algorithm: str, ticket: bool) -> Identity:
         now = self._clock()
