@@ -11,7 +11,8 @@ from collections.abc import Callable
 from typing import Any, Literal
 
 import jwt
-from msgspec import json
+from jwt.types import SigOptions
+from msgspec import MsgspecError, json
 
 from storm_gateway.actions.identity import Identity
 from storm_gateway.actions.jwks import Jwks
@@ -31,7 +32,7 @@ Kind = Literal["access", "ticket"]
 _REFUSED_HEADERS = ("crit", "jku", "jwk", "x5u", "x5c", "b64", "zip")
 """Headers that bring a key or change the rules: RFC 8725 § 3.10 says not to follow them."""
 _BAD = "This token is not valid."
-_ENFORCED = {"verify_signature": True, "enforce_minimum_key_length": True}
+_ENFORCED: SigOptions = {"verify_signature": True, "enforce_minimum_key_length": True}
 
 
 class _PreparedHmac(jwt.algorithms.HMACAlgorithm):
@@ -127,7 +128,7 @@ class Tokens:
             claims = json.decode(verified["payload"], type=dict[str, Any])
         except jwt.InvalidAlgorithmError:
             raise UnauthenticatedError("This token is signed with another algorithm.") from None
-        except (jwt.PyJWTError, ValueError, RecursionError):
+        except (jwt.PyJWTError, MsgspecError, ValueError, RecursionError):
             raise UnauthenticatedError(_BAD) from None
         if any(name in verified["header"] for name in _REFUSED_HEADERS):
             raise UnauthenticatedError("This token has a header that is not accepted.")
