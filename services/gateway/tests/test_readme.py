@@ -10,6 +10,7 @@ import asyncio
 import json
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -85,7 +86,37 @@ def node(tmp_path: Path) -> Iterator[Node]:
         started.stop()
 
 
-# --- the README ---
+# --- conversations in a shell ---
+
+CURL = """
+import argparse, sys, urllib.error, urllib.request
+ask = argparse.ArgumentParser()
+ask.add_argument("url")
+ask.add_argument("-s", action="store_true")
+ask.add_argument("-H", action="append", default=[])
+for name in ("-X", "-d", "-o", "-w", "-b", "-c"):
+    ask.add_argument(name)
+asked = ask.parse_args()
+if asked.b:
+    asked.H.append("Cookie: " + open(asked.b).read())
+data = asked.d.encode() if asked.d else None
+request = urllib.request.Request(asked.url, data, method=asked.X)
+for header in asked.H:
+    request.add_header(*header.split(": ", 1))
+try:
+    answer = urllib.request.urlopen(request)
+except urllib.error.HTTPError as error:
+    answer = error
+if asked.c:
+    cookies = answer.headers.get_all("Set-Cookie", [])
+    open(asked.c, "w").write("; ".join(cookie.split(";")[0] for cookie in cookies))
+with open(asked.o, "wb") if asked.o else sys.stdout.buffer as to:
+    to.write(answer.read())
+    if asked.w:
+        to.flush()
+        sys.__stderr__.write(asked.w.replace("%{http_code}", str(answer.status)))
+"""
+"""The options of curl that the documents use, for a machine without it."""
 
 
 class Shown:
@@ -101,17 +132,17 @@ class Shown:
         return self.command.startswith("storm tail")
 
 
-def conversation() -> list[Shown]:
-    """The commands of the README's first conversation, in order."""
-    text = README.read_text(encoding="utf-8")
-    part = text[text.index("## A first conversation") :]
-    part = part[: part.index("\n## ")]
+def conversation(path: Path, heading: str) -> list[Shown]:
+    """The commands under a heading, in order."""
+    text = path.read_text(encoding="utf-8")
+    part = text[text.index(f"{heading}\n") :]
+    end = re.search(r"\n## ", part)
     found: list[Shown] = []
-    for block in re.findall(r"^```console\n(.*?)^```", part, re.MULTILINE | re.DOTALL):
+    for block in re.findall(r"^```console\n(.*?)^```", part[: end and end.start()], re.M | re.S):
         for line in block.splitlines():
             if line.startswith("$ "):
                 found.append(Shown(line[2:]))
-            elif found[-1].command.endswith("\\"):
+            elif not found[-1].output and found[-1].command.endswith("\\"):
                 found[-1].command += f"\n{line}"
             else:
                 found[-1].output.append(line)
@@ -119,18 +150,30 @@ def conversation() -> list[Shown]:
 
 
 def form(line: str) -> str:
-    """A line with what differs from run to run made equal. ``…`` stands for anything."""
+    """A line with what differs from run to run made equal."""
     line = re.sub(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z", "<time>", line)
+    line = re.sub(r"\b\d{4}-\d\d-\d\d\b", "<date>", line)
     line = re.sub(r"\b\d\d:\d\d(:\d\d)?\b", "<clock>", line)
     return line.rstrip()
 
 
 def fits(shown: str, seen: str) -> bool:
+    """Whether a line is what was shown; ``…`` there stands for anything."""
     pattern = ".*".join(map(re.escape, form(shown).split("…")))
     return re.fullmatch(pattern, form(seen)) is not None
 
 
-def test_conversation_of_the_readme_goes_as_printed(node: Node) -> None:
+@pytest.mark.parametrize(
+    ("path", "heading"),
+    [(README, "## A first conversation"), (API, "### Examples")],
+    ids=["readme", "reference"],
+)
+def test_conversation_goes_as_printed(node: Node, path: Path, heading: str) -> None:
+    if shutil.which("curl") is None:
+        program = node.folder / "curl"
+        program.write_text(f"#!{sys.executable}\n{CURL}")
+        program.chmod(0o755)
+        node.environment["PATH"] = f"{node.folder}:{node.environment['PATH']}"
     shell = subprocess.Popen(
         ["bash"],
         cwd=node.folder,
@@ -143,11 +186,13 @@ def test_conversation_of_the_readme_goes_as_printed(node: Node) -> None:
     assert shell.stdin is not None
     assert shell.stdout is not None
     going_on: list[tuple[Shown, subprocess.Popen[str], Path]] = []
-    steps = conversation()
-    assert len(steps) >= 6
+    steps = conversation(path, heading)
+    assert len(steps) >= 5
     try:
         for step in steps:
             command = step.command.replace(SHOWN_ADDRESS, node.address)
+            if command.startswith("export PATH="):  # the test has it in its environment
+                command = command.replace("$PWD/.venv/bin:", "")
             if step.goes_on:
                 seen_in = node.folder / f"tail-{len(going_on)}"
                 with seen_in.open("w") as output:
@@ -161,19 +206,14 @@ def test_conversation_of_the_readme_goes_as_printed(node: Node) -> None:
                         text=True,
                     )
                 going_on.append((step, process, seen_in))
-                first = step.output[0]
-                wait_for(process, seen_in, [first])
+                wait_for(process, seen_in, step.output[:1])
                 continue
             shell.stdin.write(f"{command}\necho; echo '<done>'\n")
             shell.stdin.flush()
-            seen = []
-            for line in shell.stdout:
-                if line == "<done>\n":
-                    break
-                seen.append(line.rstrip("\n"))
-            seen = [line for line in seen if line]
-            assert len(seen) == len(step.output), (command, seen)
-            for expected, got in zip(step.output, seen, strict=True):
+            seen = list(iter(shell.stdout.readline, "<done>\n"))
+            lines = [line.rstrip("\n") for line in seen if line != "\n"]
+            assert len(lines) == len(step.output), (command, lines)
+            for expected, got in zip(step.output, lines, strict=True):
                 assert fits(expected, got), (command, expected, got)
         for step, process, seen_in in going_on:
             wait_for(process, seen_in, step.output)
@@ -186,11 +226,18 @@ def test_conversation_of_the_readme_goes_as_printed(node: Node) -> None:
             process.wait(WAIT_SECONDS)
 
 
-def wait_for(process: subprocess.Popen[str], seen_in: Path, expected: list[str]) -> None:
-    """Until the lines have come, in order."""
+def wait_for(process: subprocess.Popen[str], seen_in: Path, shown: list[str]) -> None:
+    """Until the lines have come, in order; remarks (``— …``), which have a time of their own,
+    before the rest.
+    """
+
+    def in_order(lines: list[str]) -> list[str]:
+        return sorted(lines, key=lambda line: not line.startswith("— "))
+
+    expected = in_order(shown)
     until = time.monotonic() + WAIT_SECONDS
     while True:
-        seen = [line for line in seen_in.read_text().splitlines() if line]
+        seen = in_order([line for line in seen_in.read_text().splitlines() if line])
         if len(seen) >= len(expected):
             for line, got in zip(expected, seen, strict=False):
                 assert fits(line, got), (line, seen)
@@ -218,7 +265,7 @@ def exchange() -> list[tuple[str, dict[str, Any]]]:
     return [(line[0], json.loads(line[2:])) for line in block.splitlines()]
 
 
-DIFFERS = ("connection_id", "node", "sent_at", "edited_at", "token", "expires_in", "after_ms")
+DIFFERS = ("connection_id", "node", "sent_at", "edited_at", "token_expires_in")
 
 
 def likeness(said: dict[str, Any]) -> str:
@@ -243,7 +290,10 @@ async def test_exchange_of_the_reference_goes_as_printed(node: Node) -> None:
             async def hear_what_is_shown() -> None:
                 async with asyncio.timeout(WAIT_SECONDS):
                     while heard != expected:
-                        said = likeness(json.loads(await client.recv()))
+                        event = json.loads(await client.recv())
+                        if "joined" in event:  # told within a second: before or after this
+                            continue
+                        said = likeness(event)
                         assert said in expected, (said, expected - heard)
                         heard[said] += 1
 
@@ -258,4 +308,5 @@ async def test_exchange_of_the_reference_goes_as_printed(node: Node) -> None:
             await hear_what_is_shown()
             # Nothing more comes: a ping is answered by its pong and by nothing before it.
             await client.send('{"type":"ping","ref":"last"}')
-            assert json.loads(await client.recv()) == {"type": "pong", "ref": "last"}
+            expected['{"ref": "last", "type": "pong"}'] += 1
+            await hear_what_is_shown()
