@@ -34,7 +34,7 @@ from storm_gateway.observability.metrics import Metrics
 from storm_gateway.presence.base import Presence
 from storm_gateway.presence.memory import MemoryPresence
 from storm_gateway.store.base import Store
-from storm_gateway.store.sql import SqlStore
+from storm_gateway.store.sql_store import SqlStore
 from storm_gateway.version import VERSION
 
 log = logging.getLogger("storm")
@@ -79,6 +79,7 @@ class Gateway:
         self._clock: asyncio.Task[None] | None = None
         self._work: set[asyncio.Task[None]] = set()
         self._gc_began = 0.0
+        self._server: _Server | None = None
 
     # --- life ---
 
@@ -229,6 +230,7 @@ class Gateway:
             ),
             self,
         )
+        self._server = server
         await self.start()
         try:
             host, port = listener.getsockname()[:2]
@@ -239,6 +241,11 @@ class Gateway:
             await self.stop()
             gc.callbacks[:] = [c for c in gc.callbacks if c != self._watch_collector]
             gc.unfreeze()
+
+    def end(self) -> None:
+        """Let ``serve`` drain and end, as SIGTERM does. Before it serves: nothing happens."""
+        if self._server is not None:
+            self._server.should_exit = True
 
     def _spare_the_collector(self) -> None:
         # A full collection walks every connection; what is made at the start never dies.
@@ -265,6 +272,7 @@ class _Server(uvicorn.Server):
         # Still listening: /readyz says 503 and upgrades are told to go elsewhere.
         await self._gateway.drain()
         await super().shutdown(sockets)
+        log.info("ended")
 
 
 def serve(config: Config) -> int:

@@ -33,8 +33,16 @@ _SECRET_KEYS = frozenset(
     ]
 )
 _DEPTH = 6
-_NOISY = {"websockets": logging.INFO, "httpx2": logging.WARNING, "httpcore2": logging.WARNING}
-"""Their debug lines print requests whole, with tokens; below these levels they are silent."""
+_NOISY = {
+    # Their debug lines print requests whole, with tokens.
+    "websockets": logging.INFO,
+    "httpx2": logging.WARNING,
+    "httpcore2": logging.WARNING,
+    # They tell of their own start and end, and we of ours.
+    "alembic": logging.WARNING,
+    "uvicorn.error": logging.WARNING,
+}
+"""Libraries that say too much: below these levels they are silent."""
 
 
 def configure_logging(config: Config, stream: TextIO | None = None) -> None:

@@ -246,10 +246,17 @@ class Messages(Protocol):
 class Store(Protocol):
     """All of it."""
 
-    users: Users
-    tokens: Tokens
-    channels: Channels
-    messages: Messages
+    @property
+    def users(self) -> Users: ...
+
+    @property
+    def tokens(self) -> Tokens: ...
+
+    @property
+    def channels(self) -> Channels: ...
+
+    @property
+    def messages(self) -> Messages: ...
 
     @property
     def queue_length(self) -> int:
