@@ -146,10 +146,13 @@ class Auth:
         try:
             # Shielded: another tab may be waiting for the same swap, and it must be finished once
             # it is begun, or its successor is lost.
-            return await asyncio.shield(known[1])
+            login = await asyncio.shield(known[1])
         except StormError:
             self._refreshes.pop(old, None)
             raise
+        if self._revoked.holds(self._tokens.verify(login.access_token)):
+            raise UnauthenticatedError(_NO_REFRESH)
+        return login
 
     async def ticket(self, identity: Identity) -> tuple[str, int]:
         """A token for the URL of a WebSocket, and its life in seconds."""
