@@ -84,6 +84,7 @@ def load_client(program: Path, port: int, tokens: Path, *, cpu: int) -> Iterator
         stdout=subprocess.PIPE,
         text=True,
         preexec_fn=pin(cpu),
+        start_new_session=True,
     )
     commands, answers = process.stdin, process.stdout
     try:

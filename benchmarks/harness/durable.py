@@ -42,6 +42,7 @@ def _limit(database: Path, messages: int, plan: Plan, folder: Path) -> dict[str,
     done = subprocess.run(  # noqa: S603 our own program
         [python, str(program), database, str(messages), str(GROUP), str(plan.seconds), folder],
         preexec_fn=pin(plan.server_cpu),
+        start_new_session=True,
         check=True,
         capture_output=True,
         text=True,

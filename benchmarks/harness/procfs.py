@@ -17,11 +17,15 @@ def family(pid: int) -> list[int]:
 
 
 def pss_bytes(pid: int) -> int:
-    """Proportional set size of a process and its descendants: shared pages count once."""
+    """Proportional set size of a process and its descendants: shared pages count once.
+
+    Without the pages of program files: their share changes by megabytes whenever anything else on
+    the machine that maps the same libraries starts or ends, and no connection has any.
+    """
     total = 0
     for member in family(pid):
         for line in Path(f"/proc/{member}/smaps_rollup").read_text().splitlines():
-            if line.startswith("Pss:"):
+            if line.startswith(("Pss_Anon:", "Pss_Shmem:")):
                 total += int(line.split()[1]) * 1024
     return total
 

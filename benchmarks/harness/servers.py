@@ -119,9 +119,13 @@ def started(server: Server, data: Path, secret: str, *, cpu: int) -> Iterator[Ru
     """The server, ready for clients; ended when the block is left."""
     port = free_port()
     start = server.start(port, data, secret)
-    log = LOGS / f"{server.key}.log"
+    log = LOGS / f"{data.name}.log"
     with running(
         start.command, cpu=cpu, log=log, environment=start.environment, folder=data
     ) as process:
-        wait_until_ready(process, port, start.ready_path)
+        try:
+            wait_until_ready(process, port, start.ready_path)
+        except RuntimeError as error:
+            last = log.read_text().strip().rpartition("\n")[2]
+            raise RuntimeError(f"{error}: {last}") from None
         yield Running(server, process.pid, port, data)
