@@ -4,6 +4,9 @@ from collections import deque
 from collections.abc import Iterator
 from typing import Protocol
 
+_REWRITES = b'{"type":"message.'
+"""How an edit or a deletion begins, after a frame header of at most 10 bytes."""
+
 
 class Subscriber(Protocol):
     """What the hub asks of a connection. None of it may block or raise."""
@@ -108,6 +111,10 @@ class Feed:
         self.seq = seq
         self.pending.append((seq, frame))
         recent = self.recent
+        if _REWRITES in frame[:32]:
+            # A replay tells messages as they are now: what was deleted must not come back.
+            recent.clear()
+            self.recent_bytes = 0
         recent.append((seq, frame))
         self.recent_bytes += len(frame)
         while recent and (len(recent) > keep or self.recent_bytes > keep_bytes):
