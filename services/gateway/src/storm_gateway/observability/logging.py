@@ -34,13 +34,10 @@ _SECRET_KEYS = frozenset(
 )
 _DEPTH = 6
 _NOISY = {
-    # Their debug lines print requests whole, with tokens.
     "websockets": logging.INFO,
     "httpx2": logging.WARNING,
     "httpcore2": logging.WARNING,
-    # They tell of their own start and end, and we of ours.
     "alembic": logging.WARNING,
-    "uvicorn.error": logging.WARNING,
 }
 """Libraries that say too much: below these levels they are silent."""
 

@@ -10,7 +10,7 @@ import zipfile
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import msgspec
 
@@ -62,7 +62,7 @@ class SlackExport:
 
     def __init__(self, path: Path) -> None:
         self._zip: zipfile.ZipFile | None = None
-        self._files: dict[str, Callable[[], IO[bytes]]] = {}
+        self._files: dict[str, Callable[[], Any]] = {}
         self.sizes: dict[str, int] = {}
         if path.is_dir():
             for file in path.rglob("*.json"):
