@@ -30,7 +30,7 @@ ROOT = Path(__file__).resolve().parents[3]
 README = ROOT / "README.md"
 API = ROOT / "docs/api.md"
 SHOWN_ADDRESS = "127.0.0.1:8080"
-WAIT_SECONDS = 30
+WAIT_SECONDS = 60
 
 
 class Node:
