@@ -27,6 +27,21 @@ async def register(node: Node, user_id: str) -> None:
     await node.want(None, "POST", "/auth/register", json=body)
 
 
+async def trouble(client: GatewayClient) -> str:
+    """Wait until the client has no connection; why."""
+    async with asyncio.timeout(10):
+        while client.trouble is None:  # noqa: ASYNC110 nothing tells of it
+            await asyncio.sleep(0.01)
+    return client.trouble
+
+
+async def end_of(client: GatewayClient) -> None:
+    """Read the events to their end."""
+    async with asyncio.timeout(15):
+        async for _ in client.events():
+            pass
+
+
 async def test_name_and_password_log_in_and_only_a_ticket_stands_in_the_url(node: Node) -> None:
     await register(node, "alice")
     async with (
@@ -87,8 +102,7 @@ async def test_a_server_that_comes_late_is_waited_for(node: Node) -> None:
             relay.url, token=token("alice"), backoff=Backoff(0.01, 0.05, lambda: 1)
         )
         entering = asyncio.create_task(client.__aenter__())
-        while client.trouble is None:
-            await asyncio.sleep(0.01)
+        await trouble(client)
         assert not entering.done()
         relay.open = True
         async with asyncio.timeout(10):
@@ -101,10 +115,7 @@ async def test_a_full_node_is_tried_again_no_sooner_than_it_says(start_node: Nod
     async with GatewayClient(node.url, token=token("alice")):
         late = GatewayClient(node.url, token=token("bob"))
         entering = asyncio.create_task(late.__aenter__())
-        async with asyncio.timeout(10):
-            while late.trouble is None:
-                await asyncio.sleep(0.01)
-        assert "503" in late.trouble
+        assert "503" in await trouble(late)
         entering.cancel()
         await asyncio.wait([entering])
     assert entering.cancelled()
@@ -131,9 +142,7 @@ async def test_a_client_with_one_token_ends_with_it(start_node: Nodes) -> None:
     node = await start_node(token_expiring_seconds=1, heartbeat_seconds=1)
     async with GatewayClient(node.url, token=token("alice", 2)) as client:
         with pytest.raises(AuthenticationError):
-            async with asyncio.timeout(15):
-                async for _ in client.events():
-                    pass
+            await end_of(client)
         with pytest.raises(AuthenticationError):
             await client.send(1, "too late")
 
@@ -169,9 +178,7 @@ async def test_a_deleted_user_is_told_that_it_is_over(node: Node) -> None:
         await waiting
         await node.want("alice", "DELETE", "/auth/me")
         with pytest.raises(EndedError) as ended:
-            async with asyncio.timeout(10):
-                async for _ in client.events():
-                    pass
+            await end_of(client)
         assert ended.value.code == 4500
 
 
@@ -235,10 +242,13 @@ async def test_everything_that_a_user_can_do_in_a_channel(node: Node) -> None:
 
 async def test_the_client_keeps_below_the_servers_limit_on_commands(start_node: Nodes) -> None:
     node = await start_node(commands_per_second=50, commands_burst=5)
-    async with GatewayClient(node.url, token=token("alice")) as client:
-        async with asyncio.timeout(20), asyncio.TaskGroup() as group:
-            for number in range(40):
-                group.create_task(client.send(1, f"{number}"))
+    async with (
+        GatewayClient(node.url, token=token("alice")) as client,
+        asyncio.timeout(20),
+        asyncio.TaskGroup() as group,
+    ):
+        for number in range(40):
+            group.create_task(client.send(1, f"{number}"))
     assert await node.metric("storm_commands_rate_limited_total") == 0
     assert len(await node.history("alice", 1)) == 40
 
@@ -277,8 +287,7 @@ async def test_no_server_at_all_is_trouble_and_not_an_error(node: Node) -> None:
         f"127.0.0.1:{port}", token=token("alice"), backoff=Backoff(0.01, 0.05), queue_size=1
     )
     entering = asyncio.create_task(client.__aenter__())
-    while client.trouble is None:
-        await asyncio.sleep(0.01)
+    await trouble(client)
     entering.cancel()
     await asyncio.wait([entering])
     events = [event async for event in client.events()]

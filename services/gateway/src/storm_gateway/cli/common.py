@@ -1,4 +1,7 @@
-"""What every command shares: settings, the store, saying and failing."""
+"""What every command shares: settings, the store, saying and failing.
+
+Libraries are imported where they are used: ``storm version`` need not load a database.
+"""
 
 import asyncio
 import os
@@ -10,11 +13,8 @@ from typing import Any, NoReturn, TypeVar
 import typer
 from pydantic import ValidationError
 
-from storm_gateway.client.errors import ClientError
 from storm_gateway.config import Config
 from storm_gateway.errors import StormError
-from storm_gateway.observability.logging import configure_logging
-from storm_gateway.observability.metrics import Metrics
 from storm_gateway.observability.text import escape_control
 from storm_gateway.store.base import Store
 
@@ -62,6 +62,8 @@ def config_faults(error: ValidationError) -> list[str]:
 
 def run(work: Coroutine[Any, Any, T]) -> T:
     """Run a command's coroutine; refusals become a sentence and exit status 1."""
+    from storm_gateway.client.errors import ClientError
+
     try:
         return asyncio.run(work)
     except StormError as error:
@@ -82,6 +84,7 @@ def run(work: Coroutine[Any, Any, T]) -> T:
 @asynccontextmanager
 async def opened_store(config: Config) -> AsyncIterator[Store]:
     """The store of these settings, migrated. A server may be using it at the same time."""
+    from storm_gateway.observability.metrics import Metrics
     from storm_gateway.store.sql_store import SqlStore
 
     quiet_logging(config)
@@ -95,4 +98,6 @@ async def opened_store(config: Config) -> AsyncIterator[Store]:
 
 def quiet_logging(config: Config) -> None:
     """Logs of a short command: only what went wrong."""
+    from storm_gateway.observability.logging import configure_logging
+
     configure_logging(config.model_copy(update={"log_level": "error"}))

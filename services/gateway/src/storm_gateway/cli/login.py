@@ -2,47 +2,16 @@
 
 import os
 import sys
-from dataclasses import dataclass
-from typing import Annotated, NoReturn
-
-import typer
+from typing import NoReturn
 
 from storm_gateway.cli.common import fail, load_config, quiet_logging
+from storm_gateway.cli.options import LoginOptions
 from storm_gateway.cli.tokens import mint
 from storm_gateway.cli.users import read_password
 from storm_gateway.client import ClientError, GatewayClient
 from storm_gateway.config import Config
 
 MINTED_SECONDS = 12 * 3_600
-
-Url = Annotated[
-    str | None,
-    typer.Option(envvar="STORM_URL", help="The server; by default the one of STORM_ADDR."),
-]
-User = Annotated[str | None, typer.Option(help="Log in as this user; the password is asked for.")]
-PasswordStdin = Annotated[
-    bool, typer.Option("--password-stdin", help="Read the password from standard input.")
-]
-TokenStdin = Annotated[
-    bool, typer.Option("--token-stdin", help="Read an access token from standard input.")
-]
-As = Annotated[
-    str | None,
-    typer.Option(
-        "--as", help="Be this user, by the secret in the data folder of a server on this machine."
-    ),
-]
-
-
-@dataclass(frozen=True)
-class LoginOptions:
-    """The options of a command that connects."""
-
-    url: str | None
-    user: str | None
-    password_stdin: bool
-    token_stdin: bool
-    as_user: str | None
 
 
 def server_url(config: Config, url: str | None) -> str:

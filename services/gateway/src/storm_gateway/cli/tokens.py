@@ -8,8 +8,6 @@ from typing import Annotated
 import typer
 
 from storm_gateway.actions import names
-from storm_gateway.actions.secret import load_secret
-from storm_gateway.actions.tokens import Tokens
 from storm_gateway.cli.common import load_config, opened_store, quiet_logging, run, say
 from storm_gateway.config import Config
 
@@ -29,6 +27,9 @@ def seconds_of(text: str) -> int:
 
 def mint(config: Config, user_id: str, seconds: int) -> str:
     """An access token of the user, signed with the secret of these settings."""
+    from storm_gateway.actions.secret import load_secret
+    from storm_gateway.actions.tokens import Tokens
+
     fitting = config.model_copy(update={"access_token_seconds": seconds})
     tokens = Tokens(fitting, load_secret(config), None)
     return tokens.make_access(names.user_id(user_id), f"cli-{secrets.token_hex(8)}")

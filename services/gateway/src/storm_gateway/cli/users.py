@@ -7,7 +7,6 @@ from typing import Annotated
 import typer
 
 from storm_gateway.actions import names
-from storm_gateway.actions.passwords import Passwords
 from storm_gateway.cli.common import fail, load_config, opened_store, run, say
 from storm_gateway.config import Config
 from storm_gateway.observability.text import escape_control
@@ -41,6 +40,8 @@ def read_password(from_stdin: bool, *, confirm: bool) -> str:
 
 
 async def _hash(password: str) -> str:
+    from storm_gateway.actions.passwords import Passwords
+
     passwords = Passwords(1)
     try:
         return await passwords.hash(names.password(password))
