@@ -69,8 +69,10 @@ def make_api(
     )
     app.state.edge = edge
     add_handlers(app)
-    for part in (operations, auth, users, channels, members, messages, streams, docs):
+    parts = (operations, auth, users, channels, members, messages, streams, docs)
+    for part in parts:
         app.include_router(part.router)
+    app.state.routes = [route for part in parts for route in part.router.routes]
 
     def openapi() -> dict[str, Any]:
         if app.openapi_schema is None:

@@ -6,6 +6,7 @@ from typing import Any
 import msgspec
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
+from fastapi.routing import APIRoute
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
@@ -98,7 +99,7 @@ async def _storm_error(_: Request, error: Exception) -> Response:
     return error_response(error)
 
 
-async def _http_exception(_: Request, error: Exception) -> Response:
+async def _http_exception(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)  # noqa: S101 as above
     headers = dict(error.headers or {})
     refusal: StormError
@@ -107,12 +108,22 @@ async def _http_exception(_: Request, error: Exception) -> Response:
             refusal = NotFoundError("There is nothing here.")
         case 405:
             refusal = MethodNotAllowedError("This method is not for this path.")
+            headers["Allow"] = ", ".join(sorted(_methods_of(request)))
         case 413:
             refusal = PayloadTooLargeError(error.detail)
             headers["Connection"] = "close"
         case _:
-            refusal = InvalidRequestError(error.detail)
+            refusal = InvalidRequestError(f"{error.detail.removesuffix('.')}.")
     return error_response(refusal, headers)
+
+
+def _methods_of(request: Request) -> set[str]:
+    """Every method of a path: routes know only their own."""
+    found: set[str] = set()
+    for route in request.app.state.routes:
+        if isinstance(route, APIRoute) and route.path_regex.match(request.scope["path"]):
+            found.update(route.methods or ())
+    return found
 
 
 async def _validation_error(_: Request, error: Exception) -> Response:

@@ -41,7 +41,7 @@ def asked(node: Node, monkeypatch: pytest.MonkeyPatch) -> Asked:
 
 
 async def test_what_was_loaded_is_remembered(node: Node, asked: Asked) -> None:
-    await node.user("alice")
+    await node.make("alice")
     cache = node.actions.access
     assert cache.get("alice", 1) is None
     access = await cache.load("alice", 1)
@@ -152,7 +152,7 @@ async def test_it_is_bounded_and_forgets_what_was_not_used(node: Node) -> None:
 async def test_control_events_make_it_forget(
     node: Node, event: ControlEvent, forgotten: set[tuple[str, int]]
 ) -> None:
-    await node.user("alice")
+    await node.make("alice")
     await node.actions.channels.create("alice", "second")
     cache = node.actions.access
     keys = {("alice", 1), ("alice", 2), ("bob", 1)}
@@ -163,7 +163,7 @@ async def test_control_events_make_it_forget(
 
 
 async def test_a_change_during_the_query_is_asked_again(node: Node, asked: Asked) -> None:
-    await node.user("alice", "bob")
+    await node.make("alice", "bob")
     channel = await node.actions.channels.create("alice", "closed", "private")
     await node.actions.members.invite("alice", channel.id, "bob")
     asked.gate.clear()
@@ -223,5 +223,5 @@ async def test_one_who_gives_up_does_not_spoil_it_for_the_others(node: Node, ask
 
 
 async def test_administrators_of_the_configuration_are_known(node: Node) -> None:
-    await node.user("root")
+    await node.make("root")
     assert (await node.actions.access.load("root", 1)).admin

@@ -4,7 +4,7 @@ import asyncio
 
 import jwt
 import pytest
-from actions_node import PASSWORD, SECRET, Node
+from actions_node import PASSWORD, SECRET, Clock, Node
 
 from storm_gateway.actions.actions import Actions
 from storm_gateway.actions.passwords import Passwords
@@ -20,8 +20,8 @@ from storm_gateway.errors import (
 )
 
 
-def foreign(node: Node, user_id: str, **more: object) -> str:
-    claims = {"sub": user_id, "iat": node.clock.now, "exp": node.clock.now + 600, **more}
+def foreign(clock: Clock, user_id: str, **more: object) -> str:
+    claims = {"sub": user_id, "iat": clock.now, "exp": clock.now + 600, **more}
     return jwt.encode(claims, SECRET, algorithm="HS256")
 
 
@@ -37,9 +37,9 @@ async def test_a_registered_user_logs_in(node: Node) -> None:
 
 
 async def test_a_name_is_given_once(node: Node) -> None:
-    await node.user("alice")
+    await node.make("alice")
     with pytest.raises(NameTakenError):
-        await node.user("alice")
+        await node.make("alice")
 
 
 async def test_what_breaks_the_rules_is_not_registered(node: Node) -> None:
@@ -59,7 +59,7 @@ async def test_registration_can_be_closed_for_all_but_administrators(tmp_path: o
     await node.start()
     with pytest.raises(ForbiddenError):
         await node.actions.auth.register("alice", PASSWORD)
-    await node.user("root", "bob")
+    await node.make("root", "bob")
     with pytest.raises(ForbiddenError):
         await node.actions.users.create("bob", "alice", PASSWORD)
     assert (await node.actions.users.create("root", "alice", PASSWORD)).id == "alice"
@@ -70,7 +70,7 @@ async def test_registration_can_be_closed_for_all_but_administrators(tmp_path: o
 async def test_a_wrong_password_and_an_unknown_user_get_one_answer(
     node: Node, user_id: str
 ) -> None:
-    await node.user("alice")
+    await node.make("alice")
     with pytest.raises(UnauthenticatedError) as refused:
         await node.actions.auth.login(user_id, "wrong password")
     assert refused.value.message == "The user id or the password is wrong."
@@ -79,7 +79,7 @@ async def test_a_wrong_password_and_an_unknown_user_get_one_answer(
 async def test_an_unknown_user_costs_the_same_work(
     node: Node, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    await node.user("alice")
+    await node.make("alice")
     await node.store.users.ensure("without-password")
     asked: list[str | None] = []
     check = Passwords.check
@@ -97,19 +97,13 @@ async def test_an_unknown_user_costs_the_same_work(
     assert asked[1:] == [None, None, None]
 
 
-async def test_an_old_hash_is_renewed_at_login_and_ends_no_other_login(node: Node) -> None:
-    await node.user("alice")
+async def test_an_old_hash_is_renewed_at_login_and_ends_no_other_login(
+    node: Node, clock: Clock
+) -> None:
+    await node.make("alice")
     before = await node.login("alice")
-    node.clock.now += 5
-    stronger = Actions(
-        node.config,
-        node.store,
-        node.bus,
-        node.metrics,
-        SECRET,
-        passwords=Passwords(5, memory_kib=128, passes=1),
-        clock=node.clock,
-    )
+    clock.now += 5
+    stronger = node.another(clock, memory_kib=128)
     await stronger.start()
     old = await node.store.users.password_hash("alice")
     await stronger.auth.login("alice", PASSWORD)
@@ -128,10 +122,10 @@ async def test_an_old_hash_is_renewed_at_login_and_ends_no_other_login(node: Nod
 # --- refresh ---
 
 
-async def test_a_refresh_gives_new_tokens_of_the_same_login(node: Node) -> None:
-    await node.user("alice")
+async def test_a_refresh_gives_new_tokens_of_the_same_login(node: Node, clock: Clock) -> None:
+    await node.make("alice")
     first = await node.login("alice")
-    node.clock.now += 100
+    clock.now += 100
     second = await node.actions.auth.refresh(first.refresh_token)
     assert second.refresh_token != first.refresh_token
     one = node.actions.auth.authenticate(first.access_token)
@@ -142,12 +136,12 @@ async def test_a_refresh_gives_new_tokens_of_the_same_login(node: Node) -> None:
     assert third.user_id == "alice"
 
 
-async def test_a_token_used_twice_ends_its_login_everywhere(node: Node) -> None:
-    await node.user("alice")
+async def test_a_token_used_twice_ends_its_login_everywhere(node: Node, clock: Clock) -> None:
+    await node.make("alice")
     first = await node.login("alice")
     other = await node.login("alice")
     second = await node.actions.auth.refresh(first.refresh_token)
-    node.clock.now += 11
+    clock.now += 11
     identity = node.actions.auth.authenticate(second.access_token)
     with pytest.raises(UnauthenticatedError):
         await node.actions.auth.refresh(first.refresh_token)
@@ -164,29 +158,31 @@ async def test_a_token_used_twice_ends_its_login_everywhere(node: Node) -> None:
     await node.actions.auth.refresh(other.refresh_token)
 
 
-async def test_two_tabs_that_refresh_at_once_share_one_successor(node: Node) -> None:
-    await node.user("alice")
+async def test_two_tabs_that_refresh_at_once_share_one_successor(node: Node, clock: Clock) -> None:
+    await node.make("alice")
     first = await node.login("alice")
     one, two = await asyncio.gather(
         node.actions.auth.refresh(first.refresh_token),
         node.actions.auth.refresh(first.refresh_token),
     )
     assert one == two
-    node.clock.now += 9
+    clock.now += 9
     assert await node.actions.auth.refresh(first.refresh_token) == one
     assert node.controls == []
     await node.actions.auth.refresh(one.refresh_token)
 
 
-async def test_a_client_that_leaves_during_a_refresh_does_not_lose_its_login(node: Node) -> None:
-    await node.user("alice")
+async def test_a_client_that_leaves_during_a_refresh_does_not_lose_its_login(
+    node: Node, clock: Clock
+) -> None:
+    await node.make("alice")
     first = await node.login("alice")
     leaving = asyncio.create_task(node.actions.auth.refresh(first.refresh_token))
     await asyncio.sleep(0)
     leaving.cancel()
     await asyncio.gather(leaving, return_exceptions=True)
     again = await node.actions.auth.refresh(first.refresh_token)
-    node.clock.now += 20
+    clock.now += 20
     await node.actions.auth.refresh(again.refresh_token)
 
 
@@ -196,16 +192,16 @@ async def test_an_unknown_refresh_token_is_refused(node: Node, token: str) -> No
         await node.actions.auth.refresh(token)
 
 
-async def test_an_expired_refresh_token_is_refused(node: Node) -> None:
-    await node.user("alice")
+async def test_an_expired_refresh_token_is_refused(node: Node, clock: Clock) -> None:
+    await node.make("alice")
     login = await node.login("alice")
-    node.clock.now += 86_400
+    clock.now += 86_400
     with pytest.raises(UnauthenticatedError):
         await node.actions.auth.refresh(login.refresh_token)
 
 
 async def test_refresh_and_access_tokens_are_not_each_other(node: Node) -> None:
-    await node.user("alice")
+    await node.make("alice")
     login = await node.login("alice")
     with pytest.raises(UnauthenticatedError):
         node.actions.auth.authenticate(login.refresh_token)
@@ -216,7 +212,7 @@ async def test_refresh_and_access_tokens_are_not_each_other(node: Node) -> None:
 async def test_a_refresh_that_the_store_could_not_do_may_be_tried_again(
     node: Node, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    await node.user("alice")
+    await node.make("alice")
     login = await node.login("alice")
 
     async def away(*_: object) -> None:
@@ -235,7 +231,7 @@ async def test_only_so_many_refreshes_are_remembered(
     from storm_gateway.actions import auth
 
     monkeypatch.setattr(auth, "DOUBLE_REFRESHES", 2)
-    await node.user("alice")
+    await node.make("alice")
     for _ in range(5):
         login = await node.login("alice")
         await node.actions.auth.refresh(login.refresh_token)
@@ -245,8 +241,8 @@ async def test_only_so_many_refreshes_are_remembered(
 # --- going out ---
 
 
-async def test_logging_out_ends_one_login_on_every_node(node: Node) -> None:
-    await node.user("alice")
+async def test_logging_out_ends_one_login_on_every_node(node: Node, clock: Clock) -> None:
+    await node.make("alice")
     login, other = await node.login("alice"), await node.login("alice")
     identity = node.actions.auth.authenticate(login.access_token)
     await node.actions.auth.logout(login.refresh_token)
@@ -259,7 +255,7 @@ async def test_logging_out_ends_one_login_on_every_node(node: Node) -> None:
         await node.actions.auth.refresh(login.refresh_token)
     node.actions.auth.authenticate(other.access_token)
     # The bus is a hint: a node that starts later learns it from the store.
-    late = node.another()
+    late = node.another(clock)
     await late.start()
     with pytest.raises(UnauthenticatedError):
         late.auth.authenticate(login.access_token)
@@ -268,7 +264,7 @@ async def test_logging_out_ends_one_login_on_every_node(node: Node) -> None:
 
 
 async def test_logging_out_right_after_a_refresh_keeps_nothing_alive(node: Node) -> None:
-    await node.user("alice")
+    await node.make("alice")
     login = await node.login("alice")
     second = await node.actions.auth.refresh(login.refresh_token)
     await node.actions.auth.logout(second.refresh_token)
@@ -278,7 +274,7 @@ async def test_logging_out_right_after_a_refresh_keeps_nothing_alive(node: Node)
 
 
 async def test_logging_out_by_the_access_token_alone_works(node: Node) -> None:
-    await node.user("alice")
+    await node.make("alice")
     login = await node.login("alice")
     identity = node.actions.auth.authenticate(login.access_token)
     await node.actions.auth.logout(None, identity)
@@ -288,10 +284,10 @@ async def test_logging_out_by_the_access_token_alone_works(node: Node) -> None:
     assert len(node.controls) == 1
 
 
-async def test_a_new_password_ends_every_login(node: Node) -> None:
-    await node.user("alice")
+async def test_a_new_password_ends_every_login(node: Node, clock: Clock) -> None:
+    await node.make("alice")
     logins = [await node.login("alice") for _ in range(3)]
-    node.clock.now += 1
+    clock.now += 1
     await node.actions.users.update("alice", password="a new secret")
     assert [(event.kind, event.user_id) for event in node.controls] == [("user_revoked", "alice")]
     for login in logins:
@@ -306,43 +302,43 @@ async def test_a_new_password_ends_every_login(node: Node) -> None:
 
 
 async def test_a_session_begun_in_the_moment_of_the_change_is_good(node: Node) -> None:
-    await node.user("alice")
+    await node.make("alice")
     await node.actions.auth.change_password("alice", "a new secret")
     login = await node.actions.auth.new_session("alice")
     assert node.actions.auth.is_current(node.actions.auth.authenticate(login.access_token))
 
 
-async def test_all_logins_of_a_user_can_be_ended(node: Node) -> None:
-    await node.user("alice")
+async def test_all_logins_of_a_user_can_be_ended(node: Node, clock: Clock) -> None:
+    await node.make("alice")
     login = await node.login("alice")
-    node.clock.now += 1
+    clock.now += 1
     await node.actions.auth.revoke_user("alice")
     with pytest.raises(UnauthenticatedError):
         node.actions.auth.authenticate(login.access_token)
-    late = node.another()
+    late = node.another(clock)
     await late.start()
     with pytest.raises(UnauthenticatedError):
         late.auth.authenticate(login.access_token)
     await late.stop()
 
 
-async def test_a_deleted_user_has_no_token_and_never_comes_back(node: Node) -> None:
-    await node.user("alice")
+async def test_a_deleted_user_has_no_token_and_never_comes_back(node: Node, clock: Clock) -> None:
+    await node.make("alice")
     login = await node.login("alice")
-    node.clock.now += 1
+    clock.now += 1
     await node.actions.users.delete("alice")
     with pytest.raises(UnauthenticatedError):
         node.actions.auth.authenticate(login.access_token)
     with pytest.raises(UnauthenticatedError):
         await node.login("alice")
     with pytest.raises(NameTakenError):
-        await node.user("alice")
+        await node.make("alice")
 
 
-async def test_an_identity_ends_with_its_token(node: Node) -> None:
-    await node.user("alice")
+async def test_an_identity_ends_with_its_token(node: Node, clock: Clock) -> None:
+    await node.make("alice")
     identity = node.actions.auth.authenticate((await node.login("alice")).access_token)
-    node.clock.now += 900
+    clock.now += 900
     assert not node.actions.auth.is_current(identity)
 
 
@@ -350,9 +346,9 @@ async def test_an_identity_ends_with_its_token(node: Node) -> None:
 
 
 async def test_a_foreign_token_makes_its_user_once(
-    node: Node, monkeypatch: pytest.MonkeyPatch
+    node: Node, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    identity = node.actions.auth.authenticate(foreign(node, "guest@corp.example"))
+    identity = node.actions.auth.authenticate(foreign(clock, "guest@corp.example"))
     await node.actions.auth.ensure_user(identity)
     assert (await node.actions.users.get("guest@corp.example")).id == "guest@corp.example"
 
@@ -364,32 +360,32 @@ async def test_a_foreign_token_makes_its_user_once(
         await node.actions.auth.ensure_user(identity)
 
 
-async def test_a_deleted_foreign_user_stays_out_with_a_new_token(node: Node) -> None:
-    identity = node.actions.auth.authenticate(foreign(node, "guest"))
+async def test_a_deleted_foreign_user_stays_out_with_a_new_token(node: Node, clock: Clock) -> None:
+    identity = node.actions.auth.authenticate(foreign(clock, "guest"))
     await node.actions.auth.ensure_user(identity)
-    node.clock.now += 1
+    clock.now += 1
     await node.actions.users.delete("guest")
     assert not node.actions.auth.is_current(identity)
-    node.clock.now += 1
-    fresh = node.actions.auth.authenticate(foreign(node, "guest"))
+    clock.now += 1
+    fresh = node.actions.auth.authenticate(foreign(clock, "guest"))
     with pytest.raises(UnauthenticatedError):
         await node.actions.auth.ensure_user(fresh)
 
 
 async def test_only_so_many_foreign_users_are_remembered(
-    node: Node, monkeypatch: pytest.MonkeyPatch
+    node: Node, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from storm_gateway.actions import auth
 
     monkeypatch.setattr(auth, "ENSURED", 2)
     for number in range(4):
-        identity = node.actions.auth.authenticate(foreign(node, f"guest-{number}"))
+        identity = node.actions.auth.authenticate(foreign(clock, f"guest-{number}"))
         await node.actions.auth.ensure_user(identity)
     assert list(node.actions.auth._ensured) == ["guest-2", "guest-3"]
 
 
 async def test_a_token_of_our_own_makes_no_user(node: Node) -> None:
-    await node.user("alice")
+    await node.make("alice")
     identity = node.actions.auth.authenticate((await node.login("alice")).access_token)
     await node.actions.auth.ensure_user(identity)
     assert not node.actions.auth._ensured
@@ -399,7 +395,7 @@ async def test_a_token_of_our_own_makes_no_user(node: Node) -> None:
 
 
 async def test_a_ticket_belongs_to_its_login(node: Node) -> None:
-    await node.user("alice")
+    await node.make("alice")
     login = await node.login("alice")
     identity = node.actions.auth.authenticate(login.access_token)
     ticket, seconds = await node.actions.auth.ticket(identity)
@@ -415,8 +411,9 @@ async def test_a_ticket_belongs_to_its_login(node: Node) -> None:
 
 async def test_a_node_that_missed_a_revocation_learns_it_when_the_bus_is_back(
     node: Node,
+    clock: Clock,
 ) -> None:
-    await node.user("alice")
+    await node.make("alice")
     login = await node.login("alice")
     deaf = Actions(
         node.config,
@@ -425,7 +422,7 @@ async def test_a_node_that_missed_a_revocation_learns_it_when_the_bus_is_back(
         node.metrics,
         SECRET,
         passwords=Passwords(5, memory_kib=64, passes=1),
-        clock=node.clock,
+        clock=clock,
     )
     await deaf.start()
     await node.actions.auth.logout(login.refresh_token)
@@ -436,30 +433,32 @@ async def test_a_node_that_missed_a_revocation_learns_it_when_the_bus_is_back(
     await deaf.stop()
 
 
-async def test_revocations_are_forgotten_when_they_do_not_matter_any_more(node: Node) -> None:
+async def test_revocations_are_forgotten_when_they_do_not_matter_any_more(
+    node: Node, clock: Clock
+) -> None:
     revoked = node.actions._revoked
     revoked.session("old")
-    revoked.user("alice", node.clock.now)
-    node.clock.now += 961
+    revoked.user("alice", clock.now)
+    clock.now += 961
     revoked.session("new")
     assert list(revoked._sessions) == ["new"]
     revoked.purge()
     assert revoked._users
-    node.clock.now += 31 * 86_400
+    clock.now += 31 * 86_400
     revoked.purge()
     assert not revoked._users
 
 
-async def test_an_older_revocation_does_not_undo_a_newer_one(node: Node) -> None:
-    await node.user("alice")
+async def test_an_older_revocation_does_not_undo_a_newer_one(node: Node, clock: Clock) -> None:
+    await node.make("alice")
     identity = node.actions.auth.authenticate((await node.login("alice")).access_token)
-    node.bus.publish(CONTROL, ControlEvent("user_revoked", user_id="alice", at=node.clock.now + 1))
+    node.bus.publish(CONTROL, ControlEvent("user_revoked", user_id="alice", at=clock.now + 1))
     node.bus.publish(CONTROL, ControlEvent("user_revoked", user_id="alice", at=1))
     assert not node.actions.auth.is_current(identity)
 
 
 async def test_expired_tokens_are_purged_in_the_background(
-    node: Node, monkeypatch: pytest.MonkeyPatch
+    node: Node, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from storm_gateway.actions import actions
 
@@ -475,7 +474,7 @@ async def test_expired_tokens_are_purged_in_the_background(
         return 0
 
     monkeypatch.setattr(node.store.tokens, "purge", purge)
-    other = node.another()
+    other = node.another(clock)
     await other.start()
     await asyncio.wait_for(purged.wait(), 5)
     await other.stop()

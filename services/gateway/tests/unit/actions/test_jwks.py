@@ -274,13 +274,14 @@ async def test_actions_fetch_the_keys_at_the_start(tmp_path: Path) -> None:
     config = Config(
         data_dir=tmp_path, jwt_algorithm="RS256", jwt_jwks_url="http://127.0.0.1:1/keys"
     )
-    node = Node(config)
+    clock = Clock()
+    node = Node(config, clock)
     await node.start()
     assert isinstance(node.actions, Actions)
     with pytest.raises(UnauthenticatedError):
         node.actions.auth.authenticate(
             jwt.encode(
-                {"sub": "a", "iat": node.clock.now, "exp": node.clock.now + 9},
+                {"sub": "a", "iat": clock.now, "exp": clock.now + 9},
                 FIRST,
                 "RS256",
                 {"kid": "1"},

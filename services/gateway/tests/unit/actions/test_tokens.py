@@ -23,11 +23,6 @@ RSA_PUBLIC_PEM = RSA_KEY.public_key().public_bytes(
 )
 
 
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
 def make(clock: Clock, tmp_path: Path, **settings: Any) -> Tokens:
     return Tokens(Config(data_dir=tmp_path, **settings), SECRET, None, clock=clock)
 
