@@ -83,6 +83,7 @@ class Connection(WebSocket):
         self.opened()
         edge.admission.enter(self.user_id, self.address)
         edge.counts.connections += 1
+        edge.counts.active_websockets += 1
         edge.wheel.add(self, self.number)
         edge.hub.connect(self)
         self.transport.write(accepted.response + self._hello())
@@ -225,6 +226,7 @@ class Connection(WebSocket):
         edge.wheel.discard(self, self.number)
         edge.hub.disconnect(self)
         edge.admission.leave(self.user_id, self.address)
+        edge.counts.active_websockets -= 1
         edge.metrics.connections_closed.labels(str(int(self.close_code))).inc()
 
     def __repr__(self) -> str:

@@ -93,7 +93,6 @@ class Edge(Engine):
         counts.outbox_bytes = self.outbox_bytes
         counts.ephemeral_dropped = self.ephemeral_dropped
         counts.slow_consumers = self.slow_consumers
-        counts.active_websockets = self.admission.total
         self.control.sweep(now)
 
     def _visit(self, now: float) -> None:
