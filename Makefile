@@ -54,7 +54,7 @@ test: $(DEV_STAMP) ## run every test with coverage of branches (gate: 90 %), the
 check: $(DEV_STAMP) ## style, types, import rules, documents and lock files are in order
 	$(VENV)/bin/ruff check
 	$(VENV)/bin/ruff format --check
-	cd $(GATEWAY) && $(CURDIR)/$(VENV)/bin/mypy --strict
+	cd $(GATEWAY) && $(CURDIR)/$(VENV)/bin/mypy --strict && $(CURDIR)/$(VENV)/bin/mypy --strict scripts
 	cd $(GATEWAY) && $(CURDIR)/$(VENV)/bin/lint-imports --config pyproject.toml
 	$(PY) $(GATEWAY)/scripts/generate_docs.py --check
 	@! grep -n '://' $(GATEWAY)/requirements*.lock || { echo "a lock file names a host"; exit 1; }
