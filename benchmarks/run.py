@@ -29,6 +29,8 @@ from harness.servers import SERVERS
 from harness.tokens import write_tokens
 
 SPARE_FILES = 200
+DURABLE = "durable"
+PARTS = (*SERVERS, DURABLE)
 
 
 def parse(arguments: list[str]) -> argparse.Namespace:
@@ -44,14 +46,14 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     )
     parser.add_argument(
         "--only",
-        default=",".join(SERVERS),
-        metavar="SERVERS",
-        help=f"comma-separated, of: {', '.join(SERVERS)}",
+        default=",".join(PARTS),
+        metavar="PARTS",
+        help=f"comma-separated, of: {', '.join(PARTS)}",
     )
     parser.add_argument(
         "--write",
         action=argparse.BooleanOptionalAction,
-        help="write page and results; default: in a full run of all servers",
+        help="write page and results; default: in a full run of all parts",
     )
     options = parser.parse_args(arguments)
     full = options.only == parser.get_default("only") and not options.quick
@@ -59,9 +61,11 @@ def parse(arguments: list[str]) -> argparse.Namespace:
         options.write = full and options.connections == parser.get_default("connections")
     if options.quick:
         options.connections, options.runs, options.seconds = 1_000, 1, 3.0
-    options.servers = [key.strip() for key in options.only.split(",")]
-    if unknown := set(options.servers) - set(SERVERS):
-        parser.error(f"no such server: {', '.join(sorted(unknown))}")
+    parts = [part.strip() for part in options.only.split(",")]
+    if unknown := set(parts) - set(PARTS):
+        parser.error(f"no such part: {', '.join(sorted(unknown))}")
+    options.durable = DURABLE in parts
+    options.servers = [key for key in SERVERS if key in parts]
     return options
 
 
@@ -116,13 +120,13 @@ def measure(options: argparse.Namespace, plan: Plan) -> tuple[list[dict[str, Any
             if room:
                 run["room"][key] = room
                 say(f"{what}: {summary(room)}")
-        if "storm" in options.servers:
+        if options.durable:
             what = f"run {number} of {options.runs}, durable"
             data = fresh_folder("durable")
             run["durable"] = attempt(what, partial(measure_durable, plan, data))
             if run["durable"]:
                 rates = [f"{load['per_second']:,.0f}" for load in run["durable"].values()]
-                say(f"{what}: {' / '.join(rates)} a second, the last one the limit")
+                say(f"{what}: {' / '.join(rates)} a second, then the limit")
     shutil.rmtree(WORK, ignore_errors=True)
     return runs, failures
 

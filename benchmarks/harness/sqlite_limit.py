@@ -50,8 +50,10 @@ def read_tables(database: Path, rows: int) -> tuple[list[str], list[Table]]:
     return schema, tables
 
 
-def commit_all(schema: list[str], tables: list[Table], group: int, folder: Path) -> float:
-    """Seconds that writing all rows into a new database takes."""
+def commit_rows(
+    schema: list[str], tables: list[Table], group: int, folder: Path, seconds: float
+) -> tuple[int, float]:
+    """Write rows into a new database, for so long at most. Returns messages and seconds."""
     path = folder / "limit.db"
     for old in folder.glob("limit.db*"):
         old.unlink()
@@ -61,14 +63,18 @@ def commit_all(schema: list[str], tables: list[Table], group: int, folder: Path)
     for sql in schema:
         target.execute(sql)
     start = time.perf_counter()
+    written, took = 0, 0.0
     for first in range(0, len(tables[0][1]), group):
         target.execute("BEGIN IMMEDIATE")
         for insert, rows in tables:
             target.executemany(insert, rows[first : first + group])
         target.execute("COMMIT")
-    seconds = time.perf_counter() - start
+        written += len(tables[0][1][first : first + group])
+        took = time.perf_counter() - start
+        if took > seconds:
+            break
     target.close()
-    return seconds
+    return written, took
 
 
 def main(database: str, rows: str, group: str, seconds: str, folder: str) -> None:
@@ -78,8 +84,9 @@ def main(database: str, rows: str, group: str, seconds: str, folder: str) -> Non
         raise SystemExit("no table has that many rows")
     messages, took = 0, 0.0
     while took < float(seconds):
-        took += commit_all(schema, tables, int(group), Path(folder))
-        messages += len(tables[0][1])
+        left = float(seconds) - took
+        more = commit_rows(schema, tables, int(group), Path(folder), left)
+        messages, took = messages + more[0], took + more[1]
     print(  # noqa: T201 this is the answer
         json.dumps(
             {

@@ -24,7 +24,7 @@ def _room(rate: float, size: float) -> dict[str, Any]:
 def _run(storm: float, limit: float, peer: float) -> dict[str, Any]:
     return {
         "room": {"storm": _room(storm, 2_000), "c": _room(limit, 50), "ws": _room(peer, 6_000)},
-        "durable": {"senders_8": {"per_second": 12_345.0}, "limit": {"per_second": 90_000.0}},
+        "durable": {"senders_8": {"per_second": 12_345.0}, "limit_1": {"per_second": 90_000.0}},
     }
 
 
