@@ -1,0 +1,42 @@
+"""What a process and its sockets hold, from /proc."""
+
+from pathlib import Path
+
+_PAGE = 4_096
+
+
+def pss(pid: int) -> int:
+    """Proportional set size in bytes; 0 when it cannot be read."""
+    try:
+        text = Path(f"/proc/{pid}/smaps_rollup").read_text()
+    except OSError:
+        return 0
+    for line in text.splitlines():
+        if line.startswith("Pss:"):
+            return int(line.split()[1]) * 1024
+    return 0
+
+
+def cpu_seconds(pid: int) -> float:
+    """Processor time that a process has used, user and system."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / 100
+
+
+def tcp_memory() -> int:
+    """Bytes that the kernel holds for all TCP sockets of this machine, both ends."""
+    for line in Path("/proc/net/sockstat").read_text().splitlines():
+        if line.startswith("TCP:"):
+            fields = line.split()
+            return int(fields[fields.index("mem") + 1]) * _PAGE
+    return 0
+
+
+def send_queues(port: int) -> int:
+    """Bytes in the kernel's send queues of the connections to a local port, server's side."""
+    total = 0
+    for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
+        fields = line.split()
+        if int(fields[1].rpartition(":")[2], 16) == port:
+            total += int(fields[4].partition(":")[0], 16)
+    return total
