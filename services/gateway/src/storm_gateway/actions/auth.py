@@ -11,7 +11,7 @@ from storm_gateway.actions import names
 from storm_gateway.actions.identity import Identity
 from storm_gateway.actions.passwords import Passwords
 from storm_gateway.actions.publisher import Publisher
-from storm_gateway.actions.revocations import Revoked
+from storm_gateway.actions.revocations import ALWAYS, Revoked
 from storm_gateway.actions.tokens import Tokens
 from storm_gateway.bus.base import ControlEvent
 from storm_gateway.config import Config
@@ -180,9 +180,12 @@ class Auth:
         await self._store.tokens.revoke_user(user_id, self._clock())
         self.tell_revoked(user_id)
 
-    def tell_revoked(self, user_id: str) -> None:
-        """Every token of the user issued until now is void in the store: tell every node."""
-        event = ControlEvent("user_revoked", user_id=user_id, at=self._clock())
+    def tell_revoked(self, user_id: str, *, deleted: bool = False) -> None:
+        """Every token of the user issued until now is void in the store: tell every node.
+        ``deleted``: tokens that another back end signs from now on are void too.
+        """
+        at = ALWAYS if deleted else self._clock()
+        event = ControlEvent("user_revoked", user_id=user_id, at=at)
         self.on_control(event)
         self._publisher.control(event)
 

@@ -66,7 +66,7 @@ class UserActions:
     async def delete(self, user_id: str) -> None:
         """Delete oneself: messages stay, name and password go, every token is void."""
         await self._store.users.delete(user_id)
-        self._auth.tell_revoked(user_id)
+        self._auth.tell_revoked(user_id, deleted=True)
 
     async def set_admin(self, by: str, user_id: str, admin: bool) -> User:
         """Make somebody a server administrator, or no longer."""
