@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
+import pytest
 from harness import Closed, Node, Process, Refused, all_of, token
 
 Start = Callable[..., Awaitable[Process]]
@@ -42,14 +43,11 @@ async def test_sigterm_under_load_sends_everybody_away_and_loses_no_acked_messag
         assert ready.status_code == 503
         assert "draining" in ready.json()["reasons"]
         assert (await node.call(None, "GET", "/healthz")).status_code == 200
-        try:
+        with pytest.raises(Refused) as caught:
             await node.open(headers={"Authorization": f"Bearer {token('late')}"})
-        except Refused as refused:
-            assert refused.status == 503
-            assert refused.json()["code"] == "unavailable"
-            assert int(refused.headers["retry-after"]) >= 1
-        else:
-            raise AssertionError("a draining node let somebody in")
+        assert caught.value.status == 503
+        assert caught.value.json()["code"] == "unavailable"
+        assert int(caught.value.headers["retry-after"]) >= 1
         await listening.drop()
         return await node.exit_status()
 
