@@ -6,7 +6,7 @@ import time
 import pytest
 from store_harness import GENERAL, Harness, allow
 
-from storm_gateway.errors import NameTakenError, NotFoundError, UnauthenticatedError
+from storm_gateway.errors import ConflictError, NameTakenError, NotFoundError, UnauthenticatedError
 from storm_gateway.store.records import ImportMessage, Revocations, Rotation
 
 NOW = 1_763_812_800.5
@@ -35,6 +35,18 @@ async def test_ensure_makes_an_unknown_user_without_a_password(harness: Harness)
     assert {user.display_name for user in found} == {"foreign"}
     assert await users.password_hash("foreign") is None
     assert await users.ensure("foreign") == found[0]
+
+
+async def test_a_hash_is_renewed_only_where_it_was_not_changed_meanwhile(
+    harness: Harness,
+) -> None:
+    users = harness.store.users
+    await users.create("alice", "Alice", "weak")
+    await users.rehash("alice", "weak", "strong")
+    await users.rehash("alice", "weak", "late")
+    assert await users.password_hash("alice") == "strong"
+    # The password is the same: nothing issued for it is void.
+    assert (await harness.store.tokens.revocations(0)).users == {}
 
 
 async def test_users_are_paged_searched_and_deleted_ones_left_out(harness: Harness) -> None:
@@ -240,8 +252,6 @@ async def test_an_imported_channel_belongs_to_the_first_administrator(harness: H
 
 
 async def test_history_is_not_imported_into_a_private_channel(harness: Harness) -> None:
-    from storm_gateway.errors import ConflictError
-
     await harness.store.channels.create("secret", "private", "", "alice")
     with pytest.raises(ConflictError):
         await harness.store.messages.load("secret", [_old(1)], "irc")

@@ -20,8 +20,10 @@ class Database(Protocol):
     readers: int
     """How many reads may run at once."""
 
-    def open(self) -> None:
-        """Connect and bring the tables up to date."""
+    def open(self) -> tuple[str | None, str]:
+        """Connect and bring the tables up to date: their revision before (None: there were
+        none) and now.
+        """
 
     def close(self) -> None:
         """Give everything back."""

@@ -29,20 +29,23 @@ def newest(connection: Connection) -> str:
     return ScriptDirectory.from_config(_config(connection)).get_current_head() or ""
 
 
-def upgrade(connection: Connection) -> None:
+def upgrade(connection: Connection) -> tuple[str | None, str]:
     """To the newest revision, inside the caller's transaction: all of it or nothing.
 
-    Raises ``ValueError`` for a database that a newer STORM made.
+    Returns the revision before (None: no tables yet) and now. Raises ``ValueError`` for a
+    database that a newer STORM made.
     """
     found = current(connection)
     scripts = ScriptDirectory.from_config(_config(connection))
-    if found == scripts.get_current_head():
-        return
+    head = scripts.get_current_head() or ""
+    if found == head:
+        return found, head
     if found is not None and found not in {script.revision for script in scripts.walk_revisions()}:
         raise ValueError(
             f"The database has revision {found!r}, made by a newer STORM: update STORM"
         )
     command.upgrade(_config(connection), "head")
+    return found, head
 
 
 def downgrade(connection: Connection, revision: str = "base") -> None:

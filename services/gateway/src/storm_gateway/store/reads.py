@@ -5,7 +5,7 @@ import logging
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from sqlalchemy import Connection
 
@@ -50,7 +50,7 @@ class Reads:
                 timeout_seconds or self._timeout_seconds,
             )
         except TimeoutError:
-            job.interrupt()
+            _cut_short(job)
             raise UnavailableError(
                 "The store took too long. Try again.", retry_after_ms=1000
             ) from None
@@ -62,6 +62,12 @@ class Reads:
             raise (refusal or InternalError("Something went wrong here.")) from error
         finally:
             self._waiting -= 1
+
+
+def _cut_short(job: "_Job[Any]") -> None:
+    # An interrupt that comes between two statements is forgotten: ask until the job has ended.
+    if job.interrupt():
+        asyncio.get_running_loop().call_later(0.1, _cut_short, job)
 
 
 class _Job(Generic[T]):
@@ -87,8 +93,11 @@ class _Job(Generic[T]):
                 with self._lock:
                     self._connection = None
 
-    def interrupt(self) -> None:
+    def interrupt(self) -> bool:
+        """Stop what runs, and never begin what does not; whether something ran."""
         with self._lock:
             self._cancelled = True
-            if self._connection is not None:
-                self._database.interrupt(self._connection)
+            if self._connection is None:
+                return False
+            self._database.interrupt(self._connection)
+            return True

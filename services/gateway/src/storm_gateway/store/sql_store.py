@@ -48,7 +48,13 @@ class SqlStore:
         return self._commits.queue_length
 
     async def start(self, committed: Callable[[Committed], None]) -> None:
-        await asyncio.to_thread(self._database.open)
+        try:
+            await asyncio.to_thread(self._database.open)
+        except Exception as error:
+            refusal = self._database.failure(error)
+            if refusal is None:
+                raise
+            raise refusal from error
         self._reads.start()
         self._commits.start(committed)
 

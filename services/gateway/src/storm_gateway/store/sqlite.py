@@ -111,7 +111,7 @@ class SqliteDatabase:
         self._only = threading.Lock()
         self._reader_waits = False
 
-    def open(self) -> None:
+    def open(self) -> tuple[str | None, str]:
         version = tuple(int(part) for part in self.facts.version.split("."))
         if version < OLDEST:
             raise ValueError(
@@ -146,7 +146,7 @@ class SqliteDatabase:
             hide_parameters=True,
         )
         with self.write() as connection:
-            upgrade(connection)
+            return upgrade(connection)
 
     def close(self) -> None:
         self._drop_writer()
