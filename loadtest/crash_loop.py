@@ -382,6 +382,6 @@ def main(arguments: list[str]) -> int:
 if __name__ == "__main__":
     try:
         sys.exit(main(sys.argv[1:]))
-    except (OSError, RefusedError) as error:
+    except (OSError, RefusedError, RuntimeError) as error:
         say(f"broken off: {error}")
         sys.exit(2)

@@ -495,6 +495,6 @@ def main(arguments: list[str]) -> int:
 if __name__ == "__main__":
     try:
         sys.exit(main(sys.argv[1:]))
-    except (OSError, RefusedError, TimeoutError, LookupError) as error:
+    except (OSError, RefusedError, RuntimeError, TimeoutError, LookupError) as error:
         say(f"broken off: {error or type(error).__name__}")
         sys.exit(2)

@@ -434,6 +434,6 @@ def main(arguments: list[str]) -> int:
 if __name__ == "__main__":
     try:
         sys.exit(main(sys.argv[1:]))
-    except (OSError, RefusedError, TimeoutError) as error:
+    except (OSError, RefusedError, RuntimeError, TimeoutError) as error:
         say(f"broken off: {error or type(error).__name__}")
         sys.exit(2)

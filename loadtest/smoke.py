@@ -15,6 +15,8 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+import httpx2
+
 from common import report
 from common.figures import median, milliseconds
 from common.node import Node, make_node
@@ -193,4 +195,8 @@ def main(arguments: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    try:
+        sys.exit(main(sys.argv[1:]))
+    except (OSError, RuntimeError, httpx2.HTTPError, subprocess.SubprocessError) as error:
+        say(f"broken off: {error or type(error).__name__}")
+        sys.exit(2)
