@@ -170,11 +170,12 @@ def test_the_log_of_hexchat() -> None:
         "\n"
         "Jun 01 11:22:03 <alice>\thello\n"
         "Jun 01 11:22:04 *\talice waves\n"
-        "Jun 01 11:22:05 *\tbob has joined\n"
+        "Jun 01 11:22:05 *\tbob (~b@host) has joined\n"
+        "Jun 01 11:22:06 *\tbob is now known as rob\n"
         "**** ENDING LOGGING AT Thu Jun  1 12:00:00 2006\n",
         None,
     )
-    assert said(records)[:2] == [("alice", "hello"), ("alice", "/me waves")]
+    assert said(records) == [("alice", "hello"), ("alice", "/me waves")]
 
 
 def test_the_log_of_znc_with_the_day_in_its_name() -> None:

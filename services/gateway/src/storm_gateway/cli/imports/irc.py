@@ -31,6 +31,11 @@ _DAY_LINE = re.compile(
     r"(?:\s\d{2}:\d{2}:\d{2})?\s(?P<year>\d{4})"
 )
 _NO_MESSAGE = re.compile(r"^\s*(?:===|---|\*{4}|-!-|\*{3})")
+# HexChat writes joins and the like with the same star as actions.
+_NOTICE = re.compile(
+    r"(?:\([^)]*\) )?(?:has (?:joined|quit|left|changed the topic|kicked)\b|is now known as "
+    r"|sets mode|gives (?:channel operator|voice)|removes (?:channel operator|voice)|You are now )"
+)
 _MONTHS = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"]
 _DAY_IN_NAME = re.compile(r"(?<!\d)(\d{4})[-_.]?(\d{2})[-_.]?(\d{2})(?!\d)")
 _HALF_A_DAY = timedelta(hours=12)
@@ -127,6 +132,8 @@ def _message(rest: str) -> tuple[str, str] | None:
         return None if user in _WEECHAT_NOTICES else (user.lstrip("@+%&~!"), text)
     action = _ACTION.match(rest)
     if action is not None and not rest.lstrip().startswith("***"):
+        if _NOTICE.match(action["text"]):
+            return None
         return action["user"], f"/me {action['text']}"
     return None
 

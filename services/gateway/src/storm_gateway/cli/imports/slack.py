@@ -70,7 +70,10 @@ class SlackExport:
                 self._files[name] = partial(open, file, "rb")
                 self.sizes[name] = file.stat().st_size
         else:
-            archive = self._zip = zipfile.ZipFile(path)
+            try:
+                archive = self._zip = zipfile.ZipFile(path)
+            except zipfile.BadZipFile as error:
+                raise ValueError(f"{path} is no zip that can be read: {error}") from None
             for info in archive.infolist():
                 if info.filename.endswith(".json"):
                     self._files[info.filename] = partial(archive.open, info)
