@@ -19,6 +19,8 @@ from storm_gateway.protocol.events import TypingEvent
 from storm_gateway.store.base import Done, Store
 from storm_gateway.store.records import Appended, AppendMessage, HistoryMessage
 
+PAYLOAD_PATTERN = r"^[^\x00]*[^\x00\s][^\x00]*$"
+"""For schemas: something else than spaces, and no NUL."""
 TYPISTS = 65_536
 
 

@@ -12,7 +12,12 @@ from storm_gateway.protocol.codec import encode
 
 DEFAULT_SUBJECT = "storm.events"
 SUBJECT_CHARACTERS = 255
-_SUBJECT = re.compile(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*\Z")
+SUBJECT_RULE = (
+    "A subject is made of letters, digits, _ and -, in parts joined by dots, "
+    f"at most {SUBJECT_CHARACTERS} characters."
+)
+SUBJECT_PATTERN = r"^[A-Za-z0-9_\-]+(\.[A-Za-z0-9_\-]+)*$"
+_SUBJECT = re.compile(SUBJECT_PATTERN.replace("$", r"\Z"))
 
 
 class StreamActions:
@@ -37,10 +42,7 @@ class StreamActions:
     def may_listen(self, subject: str) -> None:
         """Raises unless the subject is that of an event stream."""
         if len(subject) > SUBJECT_CHARACTERS or not _SUBJECT.match(subject):
-            raise InvalidRequestError(
-                "A subject is made of letters, digits, _ and -, in parts joined by dots, "
-                f"at most {SUBJECT_CHARACTERS} characters."
-            )
+            raise InvalidRequestError(SUBJECT_RULE)
         if not subject.startswith(self._prefix):
             # A channel's own subject would be a way round its members.
             raise ForbiddenError(f"Only subjects under '{self._prefix}' may be used.")

@@ -11,7 +11,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
-from storm_gateway.actions.names import USER_ID_RULE
+from storm_gateway.actions.names import LINE_RULE, USER_ID_RULE
+from storm_gateway.actions.streams import SUBJECT_RULE
 from storm_gateway.errors import (
     InternalError,
     InvalidCommandError,
@@ -24,6 +25,16 @@ from storm_gateway.errors import (
 
 _SAID = 3
 """How many faults of one request are told at once."""
+_RULES = {
+    "user_id": USER_ID_RULE,
+    "display_name": LINE_RULE,
+    "name": LINE_RULE,
+    "topic": "One line, without control characters.",
+    "emoji": "1 to 32 characters, without spaces and control characters.",
+    "payload": "A message must not be blank, nor hold NUL characters.",
+    "subject": SUBJECT_RULE,
+}
+"""What is told in place of a regular expression."""
 _MEANINGS = {
     400: "The request cannot be read, or says something impossible.",
     401: "No token, or a bad one.",
@@ -51,6 +62,13 @@ class ErrorOut(BaseModel):
     retry_after_ms: int | None = Field(
         None, description="milliseconds after which the same request may work"
     )
+
+
+TEXT: dict[str, Any] = {
+    "description": "Plain text.",
+    "content": {"text/plain": {"schema": {"type": "string"}}},
+}
+"""An answer that is text, for the OpenAPI document."""
 
 
 def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
@@ -137,7 +155,7 @@ def said(faults: Any) -> str:
     for fault in faults[:_SAID]:
         where = ".".join(str(part) for part in fault["loc"])
         what = fault["msg"]
-        if fault["type"] == "string_pattern_mismatch" and "user_id" in fault["loc"]:
-            what = USER_ID_RULE
+        if fault["type"] == "string_pattern_mismatch":
+            what = _RULES.get(str(fault["loc"][-1]), "This has characters that it may not have.")
         parts.append(f"{where}: {what}")
     return "; ".join(parts)

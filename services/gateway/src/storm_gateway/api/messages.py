@@ -6,6 +6,7 @@ from fastapi import APIRouter, Query, Request
 from fastapi.exceptions import RequestValidationError
 from pydantic import ValidationError
 
+from storm_gateway.actions.messages import PAYLOAD_PATTERN
 from storm_gateway.api.edge import Edge, PacedUser, User
 from storm_gateway.api.errors import documented
 from storm_gateway.api.models import (
@@ -16,7 +17,6 @@ from storm_gateway.api.models import (
     MessageId,
     MessageIn,
     MessageOut,
-    body_schema,
 )
 from storm_gateway.errors import InvalidRequestError
 from storm_gateway.protocol.commands import MAX_SAFE_INTEGER
@@ -24,6 +24,11 @@ from storm_gateway.store.records import HistoryMessage
 
 router = APIRouter(prefix="/channels/{channel_id}/messages", tags=["messages"])
 _Seq = Annotated[int | None, Query(ge=0, le=MAX_SAFE_INTEGER)]
+
+_POSTED = {
+    "application/json": {"schema": MessageIn.model_json_schema()},
+    "text/plain": {"schema": {"type": "string", "pattern": PAYLOAD_PATTERN}},
+}
 
 
 @router.get(
@@ -51,7 +56,7 @@ async def list_messages(
     operation_id="post_message",
     status_code=201,
     responses=documented(400, 401, 403, 404, 413, 429),
-    openapi_extra=body_schema("text/plain", model=MessageIn),
+    openapi_extra={"requestBody": {"required": True, "content": _POSTED}},
 )
 async def post_message(
     edge: Edge, request: Request, user: PacedUser, channel_id: ChannelId
@@ -59,10 +64,8 @@ async def post_message(
     """Say something: JSON, or the text itself as the body. With the `ref` of an earlier message
     nothing is stored again and that message comes back.
     """
-    message = _read(await request.body(), request.headers.get("content-type", ""))
-    appended = await edge.actions.messages.post(
-        user.user_id, channel_id, message.payload, message.ref
-    )
+    payload, ref = _read(await request.body(), request.headers.get("content-type", ""))
+    appended = await edge.actions.messages.post(user.user_id, channel_id, payload, ref)
     return MessageOut.of_event(appended.event)
 
 
@@ -146,21 +149,21 @@ async def mark_read(
     await edge.actions.reads.read_message(user.user_id, channel_id, message_id)
 
 
-def _read(body: bytes, content_type: str) -> MessageIn:
+def _read(body: bytes, content_type: str) -> tuple[str, str | None]:
+    """(payload, ref) of a message, sent as JSON or as its text."""
     kind = content_type.partition(";")[0].strip().lower()
-    if kind == "application/json" or kind.endswith("+json"):
+    is_json = kind == "application/json" or kind.endswith("+json")
+    if is_json or kind != "text/plain":
+        # ``curl -d`` and old clients send JSON under another name, or none.
         try:
-            return MessageIn.model_validate_json(body)
+            message = MessageIn.model_validate_json(body)
         except ValidationError as error:
-            faults = [{**fault, "loc": ("body", *fault["loc"])} for fault in error.errors()]
-            raise RequestValidationError(faults) from None
-    if kind != "text/plain":
-        # ``curl -d`` and old clients send JSON under another name.
-        try:
-            return MessageIn.model_validate_json(body)
-        except ValidationError:
-            pass
+            if is_json:
+                faults = [{**fault, "loc": ("body", *fault["loc"])} for fault in error.errors()]
+                raise RequestValidationError(faults) from None
+        else:
+            return message.payload, message.ref
     try:
-        return MessageIn(payload=body.decode())
+        return body.decode(), None
     except UnicodeDecodeError:
         raise InvalidRequestError("The body is not UTF-8 text.") from None

@@ -4,16 +4,20 @@ Fields that a request has but the model does not are ignored: clients of the old
 some. Numbers are numbers and texts are texts: nothing is converted.
 """
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from fastapi import Path, Query
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
+from storm_gateway.actions.messages import PAYLOAD_PATTERN
 from storm_gateway.actions.names import (
     CHANNEL_NAME_CHARACTERS,
     DISPLAY_NAME_CHARACTERS,
+    EMOJI_PATTERN,
+    LINE_PATTERN,
     PASSWORD_CHARACTERS,
     TOPIC_CHARACTERS,
+    TOPIC_PATTERN,
     USER_ID_PATTERN,
     USER_ID_RULE,
 )
@@ -27,11 +31,15 @@ UserIdPath = Annotated[
     str, Path(pattern=USER_ID_PATTERN, description=USER_ID_RULE, examples=["alice"])
 ]
 EmojiPath = Annotated[
-    str, Path(min_length=1, max_length=32, description="An emoji, percent-encoded.")
+    str, Path(pattern=EMOJI_PATTERN, description="An emoji, percent-encoded.", examples=["👍"])
 ]
 Limit = Annotated[int, Query(ge=1, le=200, description="How many at most.")]
 AfterId = Annotated[
-    str, Query(max_length=64, description="Only those whose user id comes after this one.")
+    str,
+    Query(
+        pattern=r"^[A-Za-z0-9._@+\-]{0,64}$",
+        description="Only those whose user id comes after this one.",
+    ),
 ]
 Seq = Annotated[int, Query(ge=0, le=MAX_SAFE_INTEGER)]
 
@@ -39,7 +47,38 @@ UserId = Annotated[
     str, Field(pattern=USER_ID_PATTERN, description=USER_ID_RULE, examples=["alice"])
 ]
 DisplayName = Annotated[
-    str, Field(min_length=1, max_length=DISPLAY_NAME_CHARACTERS, examples=["Alice Liddell"])
+    str,
+    Field(
+        min_length=1,
+        max_length=DISPLAY_NAME_CHARACTERS,
+        pattern=LINE_PATTERN,
+        examples=["Alice Liddell"],
+    ),
+]
+ChannelName = Annotated[
+    str,
+    Field(
+        min_length=1,
+        max_length=CHANNEL_NAME_CHARACTERS,
+        pattern=LINE_PATTERN,
+        examples=["gardening"],
+    ),
+]
+Topic = Annotated[
+    str,
+    Field(
+        max_length=TOPIC_CHARACTERS,
+        pattern=TOPIC_PATTERN,
+        examples=["What grows, and what does not"],
+    ),
+]
+Payload = Annotated[
+    str,
+    Field(
+        pattern=PAYLOAD_PATTERN,
+        description="At most 4,000 characters (configurable), else 413.",
+        examples=["Hello world"],
+    ),
 ]
 Password = Annotated[
     str,
@@ -63,6 +102,14 @@ Time = Annotated[str, Field(description="RFC 3339, UTC.", examples=["2026-11-05T
 
 class _In(BaseModel):
     model_config = ConfigDict(strict=True)
+
+
+def _one_of(*fields: str) -> ConfigDict:
+    """For changes: at least one of the fields, and not null."""
+    given: list[JsonValue] = [
+        {"required": [each], "properties": {each: {"not": {"type": "null"}}}} for each in fields
+    ]
+    return ConfigDict(json_schema_extra={"anyOf": given})
 
 
 class _Out(BaseModel):
@@ -90,12 +137,16 @@ class LoginIn(_In):
 class MeIn(_In):
     """What to change about oneself; at least one of them."""
 
+    model_config = _one_of("display_name", "password")
+
     display_name: DisplayName | None = None
     password: Password | None = None
 
 
 class UserIn(MeIn):
-    """What to change about a user."""
+    """What to change about a user; at least one of them."""
+
+    model_config = _one_of("display_name", "password", "admin")
 
     admin: bool | None = Field(
         None, description="Server administrator or not; only administrators may say it."
@@ -151,17 +202,19 @@ class TicketOut(BaseModel):
 class ChannelIn(_In):
     """A new channel; whoever makes it owns it."""
 
-    name: str = Field(min_length=1, max_length=CHANNEL_NAME_CHARACTERS, examples=["gardening"])
+    name: ChannelName
     visibility: Literal["public", "private"] = "public"
-    topic: str = Field("", max_length=TOPIC_CHARACTERS, examples=["What grows, and what does not"])
+    topic: Topic = ""
 
 
 class ChannelChangeIn(_In):
     """What to change about a channel; at least one of them."""
 
-    name: str | None = Field(None, min_length=1, max_length=CHANNEL_NAME_CHARACTERS)
+    model_config = _one_of("name", "topic", "visibility")
+
+    name: ChannelName | None = None
     visibility: Literal["public", "private"] | None = None
-    topic: str | None = Field(None, max_length=TOPIC_CHARACTERS)
+    topic: Topic | None = None
 
 
 class UserIdIn(_In):
@@ -230,14 +283,14 @@ class PresenceOut(_Out):
 class MessageIn(_In):
     """A message."""
 
-    payload: str = Field(examples=["Hello world"])
+    payload: Payload
     ref: Ref | None = None
 
 
 class EditIn(_In):
     """The new text of a message."""
 
-    payload: str = Field(examples=["Hello, world"])
+    payload: Payload
     ref: Ref | None = None
 
 
@@ -283,11 +336,3 @@ class ReasonsOut(BaseModel):
     """Why the node is not ready; empty when it is."""
 
     reasons: list[str]
-
-
-def body_schema(*kinds: str, model: type[BaseModel] | None = None) -> dict[str, Any]:
-    """The OpenAPI of a body that a route reads itself: JSON of ``model``, or any of ``kinds``."""
-    content: dict[str, Any] = {kind: {"schema": {"type": "string"}} for kind in kinds}
-    if model is not None:
-        content["application/json"] = {"schema": model.model_json_schema()}
-    return {"requestBody": {"required": True, "content": content}}

@@ -5,7 +5,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 
 from storm_gateway.api.edge import Edge
-from storm_gateway.api.errors import ErrorOut
+from storm_gateway.api.errors import TEXT, ErrorOut
 from storm_gateway.api.models import ReasonsOut
 from storm_gateway.errors import NotFoundError, UnavailableError, UpgradeRequiredError
 
@@ -13,7 +13,7 @@ router = APIRouter(tags=["operations"])
 _METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
 
 
-@router.get("/healthz", operation_id="healthz", response_class=PlainTextResponse)
+@router.get("/healthz", operation_id="healthz", response_class=Response, responses={200: TEXT})
 async def healthz() -> PlainTextResponse:
     """The process lives."""
     return PlainTextResponse("ok")
@@ -35,8 +35,8 @@ async def readyz(edge: Edge) -> Response:
 @router.get(
     "/ping-nats",
     operation_id="ping_nats",
-    response_class=PlainTextResponse,
-    responses={503: {"model": ErrorOut, "description": "The bus is away."}},
+    response_class=Response,
+    responses={200: TEXT, 503: {"model": ErrorOut, "description": "The bus is away."}},
 )
 async def ping_nats(edge: Edge) -> PlainTextResponse:
     """Whether the bus is connected."""
@@ -48,8 +48,8 @@ async def ping_nats(edge: Edge) -> PlainTextResponse:
 @router.get(
     "/metrics",
     operation_id="metrics",
-    response_class=PlainTextResponse,
-    responses={200: {"description": "Prometheus' text format."}},
+    response_class=Response,
+    responses={200: {**TEXT, "description": "Prometheus' text format."}},
 )
 async def metrics(edge: Edge) -> Response:
     """What the node counts."""

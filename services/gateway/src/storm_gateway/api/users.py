@@ -4,6 +4,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query, Request, Response
 
+from storm_gateway.actions.names import TOPIC_PATTERN
 from storm_gateway.api.auth import change_user, delete_user
 from storm_gateway.api.edge import Edge, PacedUser, User
 from storm_gateway.api.errors import documented
@@ -35,7 +36,12 @@ async def list_users(
     limit: Limit = 100,
     after: AfterId = "",
     contains: Annotated[
-        str, Query(max_length=64, description="Only those with this in their id or name.")
+        str,
+        Query(
+            max_length=64,
+            pattern=TOPIC_PATTERN,
+            description="Only those with this in their id or name.",
+        ),
     ] = "",
 ) -> list[records.User]:
     """Users in the order of their ids."""
