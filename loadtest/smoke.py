@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 import httpx2
-
 from common import report
 from common.figures import median, milliseconds
 from common.node import Node, make_node
