@@ -6,6 +6,7 @@ run also writes them into ``docs/benchmarks.md`` and ``benchmarks/results/latest
 """
 
 import argparse
+import fcntl
 import json
 import os
 import resource
@@ -14,7 +15,8 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -22,7 +24,7 @@ from typing import Any
 from harness import prepare, report
 from harness.durable import SENDERS, measure_durable
 from harness.machine import commit, machine, now, versions
-from harness.paths import LATEST, PAGE, WORK
+from harness.paths import BUILD, LATEST, PAGE, WORK
 from harness.progress import say
 from harness.room import Plan, measure_room
 from harness.servers import SERVERS
@@ -75,6 +77,18 @@ def raise_file_limit(needed: int) -> None:
     if hard != resource.RLIM_INFINITY and hard < needed:
         raise SystemExit(f"a process may open {hard} files here, {needed} are needed")
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+@contextmanager
+def alone() -> Iterator[None]:
+    """Two runs at once would measure each other, and share their folders."""
+    BUILD.mkdir(exist_ok=True)
+    with (BUILD / "lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise SystemExit("another run of the benchmark is under way") from None
+        yield
 
 
 def fresh_folder(name: str) -> Path:
@@ -137,6 +151,12 @@ def main(arguments: list[str]) -> int:
     # Leave by the exception's way, so that no server outlives this process.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     raise_file_limit(options.connections + SPARE_FILES)
+    with alone():
+        return run(options)
+
+
+def run(options: argparse.Namespace) -> int:
+    """One whole benchmark."""
     processors = sorted(os.sched_getaffinity(0))
     facts = machine()
     program = prepare.load_client()
