@@ -10,7 +10,8 @@ from storm_gateway.store.records import Revocations
 USERS_SECONDS = 30 * 86_400
 """How long a revoked user is remembered. Our own tokens live minutes; a foreign one that lives
 longer than this outlives a password change (but not the deletion of its user)."""
-ALWAYS = float("inf")
+ALWAYS = 1e12
+"""Later than any token: for users who are gone. Finite, because JSON has no infinity."""
 
 
 class Revoked:

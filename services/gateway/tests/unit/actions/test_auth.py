@@ -367,9 +367,16 @@ async def test_a_deleted_foreign_user_stays_out_with_a_new_token(node: Node, clo
     await node.actions.users.delete("guest")
     assert not node.actions.auth.is_current(identity)
     clock.now += 1
-    fresh = node.actions.auth.authenticate(foreign(clock, "guest"))
-    with pytest.raises(UnauthenticatedError):
-        await node.actions.auth.ensure_user(fresh)
+    with pytest.raises(UnauthenticatedError, match="revoked"):
+        node.actions.auth.authenticate(foreign(clock, "guest"))
+    # A node that was started since learned it from the store; one that forgot it asks.
+    late = node.another(clock)
+    await late.start()
+    with pytest.raises(UnauthenticatedError, match="revoked"):
+        late.auth.authenticate(foreign(clock, "guest"))
+    with pytest.raises(UnauthenticatedError, match="deleted"):
+        await late.auth.ensure_user(identity)
+    await late.stop()
 
 
 async def test_only_so_many_foreign_users_are_remembered(
