@@ -17,7 +17,6 @@ from storm_gateway.connections.connection import Connection
 from storm_gateway.connections.edge import Edge
 from storm_gateway.protocol.handshake import RefusedHandshake, wants_upgrade
 
-
 _SPARE_SOCKETS = 256
 """Requests under way while the node is full: they hear 503, not silence."""
 

@@ -83,11 +83,10 @@ class Fanout:
         )
         running.position = start + len(targets)
         size = len(targets)
-        if start:
-            # Turns ago these were subscribers; who left or was removed must get nothing more.
-            gone = running.gone or ()
-            members = feed.subscribers
-            targets = [t for t in targets if t in members and t not in gone]
+        if running.gone:
+            # They were subscribers when the pass began; who left since must get nothing more.
+            gone = running.gone
+            targets = [target for target in targets if target not in gone]
         data, durable, ephemeral = running.data, running.durable, running.ephemeral
         for target in targets:
             target.deliver(data, durable, ephemeral)
