@@ -535,6 +535,8 @@ class Process(Server):
         if self.process.returncode is None:
             self.terminate()
             await self.exit_status()
+        # Shown with a test that fails.
+        sys.stdout.write(self.log)
 
 
 async def all_of(*work: Any) -> list[Any]:
