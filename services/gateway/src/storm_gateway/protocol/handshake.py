@@ -60,6 +60,7 @@ class Request(msgspec.Struct, gc=False):
     query: str
     version: str
     headers: dict[str, str]
+    _parameters: dict[str, list[str]] | None = None
 
     def values(self, name: str) -> list[str]:
         """The comma-separated values of a header, trimmed."""
@@ -67,10 +68,13 @@ class Request(msgspec.Struct, gc=False):
 
     def parameter(self, name: str) -> str | None:
         """One query parameter; refused when given twice, because readers differ on which counts."""
-        try:
-            found = parse_qs(self.query, keep_blank_values=True, max_num_fields=32).get(name)
-        except ValueError:
-            found = ["", ""]
+        if self._parameters is None:
+            try:
+                pairs = parse_qs(self.query, keep_blank_values=True, max_num_fields=32)
+            except ValueError:
+                raise _bad("The query has too many parameters.") from None
+            self._parameters = pairs
+        found = self._parameters.get(name)
         if found is None:
             return None
         if len(found) > 1:
