@@ -252,6 +252,57 @@ async def test_reads_are_served_while_writes_never_pause(harness: Harness) -> No
     await asyncio.gather(*writers)
 
 
+async def test_a_loop_that_never_rests_does_not_starve_the_writer(open_store) -> None:
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(0.005)
+    try:
+        harness = await open_store()
+        # A machine with idle cores shows the starvation, a busy one hides it: so this too.
+        assert sys.getswitchinterval() <= 0.0001
+        acked = 0
+
+        def send(*_: object) -> None:
+            nonlocal acked
+            acked += 1
+            message = AppendMessage(GENERAL, "alice", "x", 0)
+            harness.store.messages.append(message, allow, send)
+
+        send()
+        until = time.monotonic() + 20
+        # Work without a pause, in slices shorter than Python's own patience, and a poll between.
+        while acked < 20 and time.monotonic() < until:
+            slice_ends = time.perf_counter() + 0.001
+            while time.perf_counter() < slice_ends:
+                pass
+            await asyncio.sleep(0)
+        assert acked >= 20
+    finally:
+        sys.setswitchinterval(before)
+
+
+async def test_writes_whose_loop_is_gone_are_committed_and_the_thread_ends(
+    tmp_path: Path,
+) -> None:
+    stores = []
+
+    async def send_and_go() -> None:
+        harness = await start(tmp_path / "data")
+        stores.append(harness.store)
+        harness.send(GENERAL, "alice").cancel()
+
+    await asyncio.to_thread(asyncio.run, send_and_go())
+    thread = stores[0]._commits._thread
+    if thread.is_alive():
+        # It may wait for more: what it has to tell then finds no loop either.
+        stores[0]._commits._queue.put(None)
+    await asyncio.to_thread(thread.join, 10)
+    assert not thread.is_alive()
+    stores[0]._database.close()
+    harness = await start(tmp_path / "data")
+    assert len(await harness.log(GENERAL)) == 1
+    await harness.store.stop()
+
+
 async def test_a_read_that_takes_too_long_is_cut_short(open_store) -> None:
     harness = await open_store(store_timeout_seconds=0.2)
     store = harness.store
