@@ -8,6 +8,7 @@ address). Exit status 1 when a threshold is missed, 2 when k6 is missing.
 import argparse
 import json
 import os
+import resource
 import shutil
 import subprocess
 import sys
@@ -18,6 +19,7 @@ from typing import Any
 import httpx2
 from common import report
 from common.figures import median, milliseconds
+from common.memory import cpu_seconds
 from common.node import Node, make_node
 from common.paths import K6_SCRIPT, PYTHON, REPORTS
 from common.progress import say
@@ -95,6 +97,8 @@ def run_once(k6: str, node: Node, options: argparse.Namespace, name: str) -> Sum
             "SECONDS": str(options.seconds),
             "SKIP_ONE": "1" if options.skip_one else "",
         }
+        gateway_before = cpu_seconds(node.pid) if node.pid else 0.0
+        k6_before = _children_seconds()
         done = subprocess.run(  # noqa: S603 found by us
             [k6, "run", "--quiet", "--no-usage-report", str(K6_SCRIPT)],
             env=environment,
@@ -104,9 +108,18 @@ def run_once(k6: str, node: Node, options: argparse.Namespace, name: str) -> Sum
         if not summary.exists():
             raise RuntimeError(f"k6 ended with status {done.returncode} and without figures")
         found: Summary = json.loads(summary.read_text())
+        if node.pid:
+            found["gateway_cpu"] = cpu_seconds(node.pid) - gateway_before
+        found["k6_cpu"] = _children_seconds() - k6_before
         if done.returncode and not found["failures"]:
             found["failures"].append(f"k6 ended with status {done.returncode}")
         return found
+
+
+def _children_seconds() -> float:
+    """Processor time of the processes that this one has waited for."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def figure(run: Summary, name: str, value: str) -> float:
@@ -128,6 +141,10 @@ def tables(runs: list[Summary]) -> str:
         rows.append([text, *(f"{value:,.0f}" for value in [*found, median(found)])])
     found = [figure(run, "storm_errors", "rate") * 100 for run in runs]
     rows.append(["errors, %", *(f"{value:.3f}" for value in [*found, median(found)])])
+    for name, text in (("gateway_cpu", "gateway"), ("k6_cpu", "k6")):
+        found = [float(run.get(name, 0)) for run in runs]
+        cells = [f"{value:.1f}" for value in [*found, median(found)]]
+        rows.append([f"processor time of {text}, s", *cells])
     return report.table(head, rows)
 
 

@@ -73,7 +73,7 @@ class Node:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
-                start_new_session=True,  # Ctrl-C is for the test, which then ends the node
+                process_group=0,  # Ctrl-C is for the test, which then ends the node
             )
         self.wait_ready()
         return time.monotonic() - began
