@@ -527,7 +527,7 @@ class Process(Server):
         self.process.send_signal(signal.SIGTERM)
 
     async def exit_status(self) -> int:
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             return await self.process.wait()
 
     async def stop(self) -> None:

@@ -1,4 +1,5 @@
 """Hostile input: bounded, answered with the right code, and of no effect on others."""
+# ruff: noqa: ASYNC110 what is left behind is watched from outside
 
 import asyncio
 import json
@@ -452,9 +453,10 @@ async def test_thousands_of_half_open_and_torn_connections_leave_nothing_behind(
         await all_of(*(tear(number) for number in range(start, start + 100)))
     await node.metric_becomes("storm_active_websockets", lambda value: value == 0)
     await node.metric_becomes("storm_subscriptions", lambda value: value == 0)
-    # The request for the metrics may be one itself.
-    assert len(node.gateway.edge.waiting) <= 1
-    assert not node.gateway.edge.closing
+    # Long before the deadline of their heads would have swept them away.
+    async with asyncio.timeout(5):
+        while node.gateway.edge.waiting or node.gateway.edge.closing:
+            await asyncio.sleep(0.01)
     await _others_are_served(node)
 
 

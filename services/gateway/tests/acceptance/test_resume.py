@@ -144,7 +144,7 @@ async def test_one_s_own_replay_of_large_messages_never_fills_the_outbox(start_n
     node = await start_node(
         outbox_ephemeral_bytes=64 * 1024, outbox_close_bytes=256 * 1024, recent_events=0
     )
-    alice = await node.join("alice", "/ws?channel_id=1")
+    alice = await node.join("alice")
     text = "x" * 4000
     first = await alice.say(1, text)
     for _ in range(798):
@@ -155,9 +155,8 @@ async def test_one_s_own_replay_of_large_messages_never_fills_the_outbox(start_n
         headers={"Authorization": f"Bearer {token('bob')}"}, receive_buffer=8 * 1024
     )
     slow.send("subscribe", channel_id=1, since=first["seq"] - 1, ref="resume")
-    await node.metric_becomes("storm_subscriptions", lambda value: value == 2)
+    await node.metric_becomes("storm_subscriptions", lambda value: value == 1)
     live = await alice.say(1, "live")
-    await alice.until("message", payload="live")
     (connection,) = node.gateway.hub.connections_of("bob")
     assert isinstance(connection, Connection)
     assert connection.transport.get_write_buffer_size() < 256 * 1024
