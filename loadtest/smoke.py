@@ -30,7 +30,7 @@ _TRENDS = {
     "storm_connect_ms": "connect, until `hello`, ms",
     "storm_resume_ms": "resume, until `subscribed`, ms",
     "storm_ack_ms": "send until ack, ms",
-    "storm_delivery_ms": "send until received by another, ms",
+    "storm_delivery_ms": "send until received by another, absences included, ms",
     "storm_register_login_ms": "register and log in (two Argon2 hashes), ms",
 }
 _COUNTS = {

@@ -30,7 +30,7 @@ def circumstances(command: str) -> str:
         ("Kernel", f"{platform.system()} {platform.release()}"),
         ("Python", f"{platform.python_version()}, uvloop {_version('uvloop')}, {_sqlite()}"),
         ("Load", f"{load:.1f} in the minute at the end, of everything on the machine"),
-        ("Priority", f"nice {os.nice(0)}"),
+        ("Priority", _priority()),
     ]
     return table(("", "what"), rows).replace("---: |", "--- |")
 
@@ -56,6 +56,17 @@ def _commit() -> str:
     except (OSError, subprocess.CalledProcessError):
         return "unknown"
     return f"{short}{' (the gateway had uncommitted changes)' if changed else ''}"
+
+
+def _priority() -> str:
+    """Where the scheduler groups by session, the nice of the group counts against others."""
+    text = f"nice {os.nice(0)}"
+    try:
+        return (
+            f"{text}, session's {Path('/proc/self/autogroup').read_text().split(' ', 1)[1].strip()}"
+        )
+    except (OSError, IndexError):
+        return text
 
 
 def _git(*arguments: str) -> str:
