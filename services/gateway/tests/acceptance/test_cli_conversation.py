@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import logging
 import os
 import pty
 import re
@@ -11,23 +12,28 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import structlog
 from client_relay import Relay
-from harness import SECRET, Process, token
+from harness import SECRET, Node, Process, token
+from typer.testing import CliRunner
+
+from storm_gateway.cli.main import app
 
 Processes = Callable[..., Awaitable[Process]]
 PASSWORD = "correct horse battery"
 
 
 class Storm:
-    """The ``storm`` command with the settings of one node."""
+    """The ``storm`` command with the settings of one node.
 
-    def __init__(self, data_dir: Path, **environment: str) -> None:
+    ``run`` runs it in this process, on another thread; ``start`` as a process of its own.
+    """
+
+    def __init__(self, data_dir: Path, url: str) -> None:
         self.environment = {
-            **os.environ,
             "STORM_DATA_DIR": str(data_dir),
             "STORM_JWT_SECRET": SECRET,
-            "PYTHONUNBUFFERED": "1",
-            **environment,
+            "STORM_URL": url,
         }
         self.running: list[asyncio.subprocess.Process] = []
 
@@ -35,7 +41,7 @@ class Storm:
         pipes = {"stdin": asyncio.subprocess.PIPE, "stdout": asyncio.subprocess.PIPE}
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "storm_gateway", *arguments),
-            env={**self.environment, **options.pop("environment", {})},
+            env={**os.environ, **self.environment, **options.pop("environment", {})},
             **{**pipes, "stderr": asyncio.subprocess.PIPE, **options},
         )
         self.running.append(process)
@@ -45,11 +51,16 @@ class Storm:
         self, *arguments: str, text: str = "", **environment: str
     ) -> tuple[int, str, str]:
         """Exit status, output, errors."""
-        process = await self.start(*arguments, environment=environment)
-        async with asyncio.timeout(60):
-            out, errors = await process.communicate(text.encode())
-        assert process.returncode is not None
-        return process.returncode, out.decode(), errors.decode()
+        result = await asyncio.to_thread(
+            CliRunner().invoke,
+            *(app, arguments),
+            input=text,
+            env={**self.environment, **environment},
+        )
+        assert result.exception is None or isinstance(result.exception, SystemExit), (
+            result.exception
+        )
+        return result.exit_code, result.stdout, result.stderr
 
     async def good(self, *arguments: str, text: str = "", **environment: str) -> str:
         status, out, errors = await self.run(*arguments, text=text, **environment)
@@ -64,11 +75,14 @@ class Storm:
 
 
 @pytest.fixture
-async def served(start_process: Processes, tmp_path: Path) -> AsyncIterator[tuple[Process, Storm]]:
-    node = await start_process()
-    storm = Storm(tmp_path / "data", STORM_URL=node.url)
-    yield node, storm
+async def storm(node: Node) -> AsyncIterator[Storm]:
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    storm = Storm(node.config.data_dir, node.url)
+    yield storm
     await storm.stop()
+    root.handlers[:], root.level = handlers, level
+    structlog.reset_defaults()
 
 
 async def lines(process: asyncio.subprocess.Process, count: int) -> list[str]:
@@ -89,9 +103,8 @@ async def line_with(process: asyncio.subprocess.Process, text: str) -> str:
 
 
 async def test_a_user_is_added_beside_the_running_server_and_talks_with_a_password(
-    served: tuple[Process, Storm],
+    node: Node, storm: Storm
 ) -> None:
-    node, storm = served
     out = await storm.good("user", "add", "alice", "--password-stdin", text=PASSWORD + "\n")
     assert out == "added alice\n"
     sent = await storm.good(
@@ -110,9 +123,8 @@ async def test_a_user_is_added_beside_the_running_server_and_talks_with_a_passwo
 
 
 async def test_a_token_from_the_command_line_opens_everything_that_a_login_does(
-    served: tuple[Process, Storm],
+    node: Node, storm: Storm
 ) -> None:
-    node, storm = served
     status, out, errors = await storm.run("token", "robot")
     assert (status, out) == (1, "")
     assert "no user 'robot'" in errors
@@ -128,8 +140,7 @@ async def test_a_token_from_the_command_line_opens_everything_that_a_login_does(
     assert [row["payload"] for row in await node.history("robot", 1)] == ["beep", "boop"]
 
 
-async def test_a_refused_message_says_why_and_fails(served: tuple[Process, Storm]) -> None:
-    node, storm = served
+async def test_a_refused_message_says_why_and_fails(node: Node, storm: Storm) -> None:
     secret = await node.channel("bob", "secret", "private")
     for arguments, reason in (
         (("general", " "), "blank"),
@@ -142,8 +153,7 @@ async def test_a_refused_message_says_why_and_fails(served: tuple[Process, Storm
         assert reason in errors
 
 
-async def test_lines_of_a_pipe_become_messages_in_order(served: tuple[Process, Storm]) -> None:
-    node, storm = served
+async def test_lines_of_a_pipe_become_messages_in_order(node: Node, storm: Storm) -> None:
     text = "".join(f"line {number}\n" for number in range(50)) + "\n  \n"
     _, _, told = await storm.run("send", "general", "-", "--as", "alice", text=text)
     assert told == "50 messages sent\n"
@@ -151,17 +161,16 @@ async def test_lines_of_a_pipe_become_messages_in_order(served: tuple[Process, S
     assert [row["payload"] for row in rows] == [f"line {number}" for number in range(50)]
 
 
-async def test_sending_gives_up_on_a_server_that_is_not_there(tmp_path: Path) -> None:
-    storm = Storm(tmp_path / "data", STORM_URL="http://127.0.0.1:9")
-    status, _, errors = await storm.run("send", "1", "x", "--as", "alice", "--timeout", "1")
+async def test_sending_gives_up_on_a_server_that_is_not_there(storm: Storm) -> None:
+    options = ("--as", "alice", "--timeout", "1", "--url", "http://127.0.0.1:9")
+    status, _, errors = await storm.run("send", "1", "x", *options)
     assert status == 1
     assert "no answer in 1 s" in errors
 
 
 async def test_tail_shows_history_then_what_comes_and_neither_forges_nor_drives(
-    served: tuple[Process, Storm],
+    node: Node, storm: Storm
 ) -> None:
-    node, storm = served
     for number in range(5):
         body = {"payload": f"old {number}"}
         await node.want("alice", "POST", "/channels/1/messages", json=body)
@@ -177,10 +186,7 @@ async def test_tail_shows_history_then_what_comes_and_neither_forges_nor_drives(
     assert shown_line.endswith("<alice> evil \\x1b[2J ⏎ 12:00:00 <bob> x")
 
 
-async def test_tail_in_json_prints_events_that_programs_can_read(
-    served: tuple[Process, Storm],
-) -> None:
-    _, storm = served
+async def test_tail_in_json_prints_events_that_programs_can_read(storm: Storm) -> None:
     tail = await storm.start("tail", "1", "--json", "-n", "0", "--as", "bob")
     await line_with(tail, '"presence"')
     await storm.good("send", "general", "Ünïcödé \x1b[0m", "--as", "alice")
@@ -194,7 +200,7 @@ async def test_tail_survives_a_killed_server_without_loss_or_doubling(
 ) -> None:
     first = await start_process()
     async with Relay(first.port) as relay:
-        storm = Storm(tmp_path / "data", STORM_URL=relay.url)
+        storm = Storm(tmp_path / "data", relay.url)
         tail = await storm.start("tail", "general", "--as", "bob")
         await line_with(tail, "online: bob")
         await first.want("alice", "POST", "/channels/1/messages", json={"payload": "before"})
@@ -211,8 +217,7 @@ async def test_tail_survives_a_killed_server_without_loss_or_doubling(
         await storm.stop()
 
 
-async def test_tail_ends_with_the_channel(served: tuple[Process, Storm]) -> None:
-    node, storm = served
+async def test_tail_ends_with_the_channel(node: Node, storm: Storm) -> None:
     channel = await node.channel("bob", "short-lived")
     tail = await storm.start("tail", "short-lived", "--as", "alice")
     await line_with(tail, "online")
@@ -222,8 +227,7 @@ async def test_tail_ends_with_the_channel(served: tuple[Process, Storm]) -> None
         assert await tail.wait() == 1
 
 
-async def test_on_a_terminal_one_can_type_and_is_seen(served: tuple[Process, Storm]) -> None:
-    node, storm = served
+async def test_on_a_terminal_one_can_type_and_is_seen(node: Node, storm: Storm) -> None:
     ours, theirs = pty.openpty()
     environment = {"TERM": "xterm", "COLUMNS": "80"}
     tail = await storm.start(
@@ -267,9 +271,8 @@ async def test_on_a_terminal_one_can_type_and_is_seen(served: tuple[Process, Sto
 
 
 async def test_history_is_imported_beside_the_running_server_and_read_through_it(
-    served: tuple[Process, Storm], tmp_path: Path
+    node: Node, storm: Storm, tmp_path: Path
 ) -> None:
-    node, storm = served
     file = tmp_path / "old.jsonl"
     rows = [
         {"channel": "past", "time": f"2006-06-01T11:{n // 60:02}:{n % 60:02}Z", "user": f"u{n % 7}"}
@@ -289,9 +292,8 @@ async def test_history_is_imported_beside_the_running_server_and_read_through_it
 
 
 async def test_a_password_that_is_changed_on_the_command_line_is_the_one_that_holds(
-    served: tuple[Process, Storm],
+    node: Node, storm: Storm
 ) -> None:
-    node, storm = served
     await storm.good("user", "add", "alice", "--password-stdin", "--admin", text=PASSWORD)
     out = await storm.good("user", "passwd", "alice", "--password-stdin", text="another password")
     assert "changed" in out
@@ -305,17 +307,22 @@ async def test_a_password_that_is_changed_on_the_command_line_is_the_one_that_ho
 
 
 async def test_serving_on_an_address_that_is_taken_says_so_and_fails(
-    served: tuple[Process, Storm],
+    node: Node, storm: Storm
 ) -> None:
-    node, storm = served
-    status, _, errors = await storm.run("serve", "--addr", f"127.0.0.1:{node.port}")
-    assert status == 1
-    assert f"cannot listen on 127.0.0.1:{node.port}" in errors
+    process = await storm.start("serve", "--addr", f"127.0.0.1:{node.port}")
+    async with asyncio.timeout(60):
+        _, errors = await process.communicate()
+    assert process.returncode == 1
+    assert f"cannot listen on 127.0.0.1:{node.port}" in errors.decode()
 
 
-async def test_a_token_never_reaches_the_servers_log(served: tuple[Process, Storm]) -> None:
-    node, storm = served
+async def test_a_token_never_reaches_the_servers_log(
+    start_process: Processes, tmp_path: Path
+) -> None:
+    node = await start_process(log_level="debug")
     made = token("alice")
-    await storm.good("send", "general", "hi", STORM_TOKEN=made)
-    await node.open(f"/ws?token={made}")
+    await Storm(tmp_path / "data", node.url).good("send", "general", "hi", STORM_TOKEN=made)
+    peer = await node.open(f"/ws?token={made}")
+    await peer.until("hello")
+    assert "listens on" in node.log
     assert made not in node.log
