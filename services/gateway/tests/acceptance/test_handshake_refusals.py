@@ -156,7 +156,7 @@ def _bad_tokens() -> dict[str, str]:
         "expired": token("alice", -1),
         "other secret": token("alice", secret="another secret that is long enough too"),
         "no algorithm": jwt.encode(
-            {"sub": "alice", "iat": time.time(), "exp": time.time() + 60}, None, algorithm="none"
+            {"sub": "alice", "iat": time.time(), "exp": time.time() + 60}, "", algorithm="none"
         ),
         "another algorithm": jwt.encode(
             {"sub": "alice", "iat": time.time(), "exp": time.time() + 60},

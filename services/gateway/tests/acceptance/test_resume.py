@@ -4,7 +4,7 @@ import asyncio
 import random
 from collections.abc import Awaitable, Callable
 
-from harness import Node, Peer, all_of, token
+from harness import Event, Node, Peer, all_of, token
 
 from storm_gateway.connections.connection import Connection
 
@@ -96,7 +96,7 @@ async def test_more_than_the_replay_bound_is_a_gap_that_history_fills_exactly(
     assert reply["head"] == last["seq"]
     assert reply["gap"] == {"from": first + 10, "to": last["seq"] - 50}
     live = await alice.say(1, "live")
-    replayed = []
+    replayed: list[Event] = []
     while not replayed or replayed[-1]["seq"] < live["seq"]:
         replayed.append(await bob.until("message"))
     filled = (
