@@ -128,6 +128,8 @@ class Result:
     """Latencies in ms, sorted, while the slow ones did not read."""
     back: list[float] = field(default_factory=list)
     """While they came back."""
+    slow_commits: float = 0.0
+    """Commits of more than 100 ms in all of the run."""
     messages: int = 0
     window: float = 0.0
     pss_before: int = 0
@@ -166,7 +168,9 @@ class Run:
         result = self.result
         with Rest(self.node.url, self.node.token("owner")) as rest:
             self.channel = rest.make_channel(f"slow-{time.monotonic_ns()}")
-            self._slow_at_first = (await asyncio.to_thread(rest.metrics)).get(_CLOSED, 0)
+            at_first = await asyncio.to_thread(rest.metrics)
+            self._slow_at_first = at_first.get(_CLOSED, 0)
+            result.slow_commits = -_slow_commits(at_first)
             await self._open_all()
             senders = [asyncio.create_task(self._send(n)) for n in range(SENDERS)]
             await asyncio.sleep(WARM_SECONDS)
@@ -274,7 +278,9 @@ class Run:
         result = self.result
         head = int((await asyncio.to_thread(rest.get, f"/channels/{self.channel}"))["head"])
         await until(lambda: all(reader.last >= head for reader in self.readers), 15)
-        result.closed = int((await asyncio.to_thread(rest.metrics))[_CLOSED] - self._slow_at_first)
+        at_last = await asyncio.to_thread(rest.metrics)
+        result.closed = int(at_last.get(_CLOSED, 0) - self._slow_at_first)
+        result.slow_commits += _slow_commits(at_last)
         result.saw = sum(4001 in reader.closes for reader in self.readers)
         result.lost = sum(reader.lost for reader in self.readers)
         result.repeated = sum(reader.repeated for reader in self.readers)
@@ -288,6 +294,11 @@ class Run:
 
 
 _CLOSED = "storm_slow_consumers_closed_total"
+
+
+def _slow_commits(metrics: dict[str, float]) -> float:
+    name = "storm_commit_duration_seconds"
+    return metrics.get(f"{name}_count", 0) - metrics.get(f'{name}_bucket{{le="0.1"}}', 0)
 
 
 def faults_of(results: list[Result], slow: int, own: bool) -> list[str]:
@@ -341,6 +352,7 @@ _ROWS: list[tuple[str, Callable[[float], str], Callable[[Result], float]]] = [
     ("others: p50 while they come back, ms", milliseconds, lambda r: percentile(r.back, 0.5)),
     ("others: p99 while they come back, ms", milliseconds, lambda r: percentile(r.back, 0.99)),
     ("deliveries measured", _count, lambda r: len(r.during)),
+    ("commits of more than 100 ms", _count, lambda r: r.slow_commits),
     ("window, s", milliseconds, lambda r: r.window),
     ("gateway, share of a core, %", milliseconds, lambda r: r.cpu * 100),
     ("gateway PSS before, MiB", mebibytes, lambda r: r.pss_before),
@@ -386,7 +398,8 @@ an event or gets one twice.
 {tables(results)}
 
 *Latency*: from writing the message to having it in the receiving process, over all connections that
-read. *PSS growth*: the most that the gateway had above what it had before, sampled every
+read. A message is delivered
+after its commit, so a disk that stalls (see *commits of more than 100 ms*) delays all. *PSS growth*: the most that the gateway had above what it had before, sampled every
 {_SAMPLE_SECONDS:g} s. It is far below the count of the outboxes because a backlog holds references to
 frames that all connections share. *Kernel*: what the kernel keeps for slow sockets comes on top; it
 is bounded by its own settings and by `TCP_NOTSENT_LOWAT`, which the gateway sets.
