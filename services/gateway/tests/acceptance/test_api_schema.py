@@ -12,11 +12,12 @@ import uvicorn
 from api_node import SECRET, Api
 
 SECONDS = 240
-EXAMPLES = 6
+EXAMPLES = 4
 # These end the very token that a run uses: they get a run and a user of their own.
 ENDING = ("delete_me", "delete_user", "update_me", "update_user")
 
 
+@pytest.mark.timeout(SECONDS + 30)
 @pytest.mark.parametrize(
     ("user_id", "choice"),
     [
