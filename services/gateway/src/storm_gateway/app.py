@@ -114,14 +114,17 @@ class Gateway:
         await self.store.stop()
         await self.bus.stop()
 
-    async def drain(self) -> None:
-        """Send every connection away, spread over the configured time."""
+    async def drain(self, hurried: Callable[[], bool] = lambda: False) -> None:
+        """Send every connection away, spread over the configured time.
+
+        As soon as ``hurried`` says so, it waits for nothing more.
+        """
         if self.edge.admission.draining:
             return
         count = self.edge.admission.total
         if count:
             log.info("draining %d connections", count)
-        await drain(self.edge, self.config.drain_seconds)
+        await drain(self.edge, self.config.drain_seconds, hurried)
 
     # --- the clock of the node ---
 
@@ -290,7 +293,8 @@ class _Server(uvicorn.Server):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         # Still listening: /readyz says 503 and upgrades are told to go elsewhere.
-        await self._gateway.drain()
+        # A second SIGINT means: do not wait.
+        await self._gateway.drain(lambda: self.force_exit)
         await super().shutdown(sockets)
         log.info("ended")
 
@@ -298,9 +302,6 @@ class _Server(uvicorn.Server):
 def serve(config: Config) -> int:
     """Run one node until it is told to end; returns the exit status."""
     raise_file_limit()
-    # The commit thread and the event loop share the interpreter: the default of 5 ms would be
-    # the latency of every commit under load.
-    sys.setswitchinterval(0.001)
     gateway = Gateway(config)
     try:
         listener = gateway.listen()

@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+from collections.abc import Callable
 
 from storm_gateway.connections.edge import Edge
 from storm_gateway.connections.websocket import State
@@ -15,10 +16,11 @@ _AT_LEAST_PER_SECOND = 200
 _STEP_SECONDS = 0.05
 
 
-async def drain(edge: Edge, seconds: float) -> None:
+async def drain(edge: Edge, seconds: float, hurried: Callable[[], bool]) -> None:
     """Close every connection with 1012, spread over ``seconds``, each told its own delay before.
 
-    Returns when all are gone or had their time to answer.
+    Returns when all are gone or had their time to answer. As soon as ``hurried`` says so, it
+    waits for nothing more.
     """
     edge.admission.draining = True
     loop = asyncio.get_running_loop()
@@ -34,13 +36,13 @@ async def drain(edge: Edge, seconds: float) -> None:
             await asyncio.sleep(0)
     for index, connection in enumerate(connections):
         wait = began + spread * index / len(connections) - loop.time()
-        if wait > 0:
+        if wait > 0 and not hurried():
             await asyncio.sleep(max(wait, _STEP_SECONDS))
         if connection.state is State.OPEN:
             connection.close(CloseCode.SERVICE_RESTART, "the node restarts")
     patience = loop.time() + edge.close_seconds
     # Polled: no event is worth its place in every connection for this one moment.
-    while edge.closing and loop.time() < patience:  # noqa: ASYNC110
+    while edge.closing and loop.time() < patience and not hurried():  # noqa: ASYNC110
         await asyncio.sleep(_STEP_SECONDS)
     for websocket in list(edge.closing):
         websocket.abort()
