@@ -4,6 +4,7 @@ import importlib.metadata
 import os
 import platform
 import subprocess
+import tempfile
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -31,6 +32,7 @@ def circumstances(command: str) -> str:
         ("Python", f"{platform.python_version()}, uvloop {_version('uvloop')}, {_sqlite()}"),
         ("Load", f"{load:.1f} in the minute at the end, of everything on the machine"),
         ("Priority", _priority()),
+        ("Data folder", f"on {_filesystem(tempfile.gettempdir())}"),
     ]
     return table(("", "what"), rows).replace("---: |", "--- |")
 
@@ -56,6 +58,17 @@ def _commit() -> str:
     except (OSError, subprocess.CalledProcessError):
         return "unknown"
     return f"{short}{' (the gateway had uncommitted changes)' if changed else ''}"
+
+
+def _filesystem(folder: str) -> str:
+    """The kind of the filesystem that a folder is on: tmpfs is memory, and knows no slow disk."""
+    best = ("", "unknown")
+    for line in Path("/proc/mounts").read_text().splitlines():
+        _, mount, kind, *_ = line.split()
+        inside = Path(folder).is_relative_to(mount)
+        if inside and len(mount) >= len(best[0]):
+            best = (mount, kind)
+    return best[1]
 
 
 def _priority() -> str:
