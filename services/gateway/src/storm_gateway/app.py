@@ -11,7 +11,7 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 
 import uvicorn
 from fastapi import FastAPI
@@ -89,7 +89,7 @@ class Gateway:
         """Open the store, the bus and presence; from then on events flow."""
         await self.store.start(self.actions.publisher.committed)
         await self.bus.start()
-        self.bus.on_disruption(self.hub.repair_all)
+        self.bus.on_disruption(self._disrupted)
         await self.bus.subscribe(CONTROL, self._on_control)
         await self.presence.start(self.hub.on_presence)
         await self.actions.start()
@@ -145,9 +145,7 @@ class Gateway:
             if now >= repairs:
                 repairs = now + self.config.repair_seconds
                 if not self._work:
-                    task = asyncio.create_task(self._repair())
-                    self._work.add(task)
-                    task.add_done_callback(self._work.discard)
+                    self._spawn(self._repair())
 
     async def _repair(self) -> None:
         try:
@@ -155,6 +153,22 @@ class Gateway:
             await self.hub.compare_heads()
         except StormError as error:
             log.warning("heads cannot be compared: %s", error.message)
+
+    def _disrupted(self) -> None:
+        # Channel events may be lost, and control events too.
+        self.hub.repair_all()
+        self._spawn(self._recover())
+
+    async def _recover(self) -> None:
+        try:
+            await self.actions.recover()
+        except StormError as error:
+            log.warning("what control events told cannot be read: %s", error.message)
+
+    def _spawn(self, work: Coroutine[None, None, None]) -> None:
+        task = asyncio.create_task(work)
+        self._work.add(task)
+        task.add_done_callback(self._work.discard)
 
     def _on_control(self, event: BusEvent) -> None:
         if isinstance(event, ControlEvent):
@@ -302,9 +316,12 @@ class _Server(uvicorn.Server):
 def serve(config: Config) -> int:
     """Run one node until it is told to end; returns the exit status."""
     raise_file_limit()
-    gateway = Gateway(config)
     try:
+        gateway = Gateway(config)
         listener = gateway.listen()
+    except ValueError as error:
+        log.error("%s", error)  # noqa: TRY400 said for people
+        return 1
     except OSError as error:
         log.error("cannot listen on %s: %s", config.addr, os.strerror(error.errno or 0))  # noqa: TRY400
         return 1

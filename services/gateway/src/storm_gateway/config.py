@@ -4,6 +4,7 @@ Each field is read from the environment variable ``STORM_<FIELD>``. ``storm conf
 them and ``storm config check`` refuses what cannot work.
 """
 
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Literal, Self
 from urllib.parse import urlsplit
@@ -244,6 +245,23 @@ class Config(BaseSettings):
                 raise ValueError(
                     f"{origin!r} is no origin: say scheme://host[:port] without a path"
                 )
+        return value
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _proxies_are_networks(cls, value: str) -> str:
+        for part in filter(None, (part.strip() for part in value.split(","))):
+            try:
+                ip_network(part, strict=False)
+            except ValueError:
+                raise ValueError(f"{part!r} is no address and no network") from None
+        return value
+
+    @field_validator("stream_prefix")
+    @classmethod
+    def _streams_are_no_channels(cls, value: str) -> str:
+        if "channels.".startswith(value) or value.startswith("channels.") or value == "nodes":
+            raise ValueError(f"{value!r} would let streams into the subjects of channels")
         return value
 
     @model_validator(mode="after")

@@ -40,7 +40,10 @@ class ControlEvent(msgspec.Struct, tag="n", array_like=True, gc=False):
     kind: Literal[
         "access_changed",
         "access_lost",
-        "channel_deleted", "user_revoked", "session_revoked", "user_event"
+        "channel_deleted",
+        "user_revoked",
+        "session_revoked",
+        "user_event",
     ]
     user_id: str = ""
     channel_id: int = 0

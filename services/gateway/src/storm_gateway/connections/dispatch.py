@@ -12,6 +12,7 @@ from storm_gateway.errors import (
     LimitReachedError,
     StormError,
     UnauthenticatedError,
+    UnavailableError,
 )
 from storm_gateway.protocol import commands
 from storm_gateway.protocol.codec import decode_command, encode, ref_of
@@ -92,6 +93,8 @@ def _message(connection: "Connection", command: commands.Message) -> None:
     if command.user_id is not None and command.user_id != user_id:
         raise AuthorMismatchError("user_id must be yours, or left out.")
     ref = command.ref
+    if connection.edge.hub.congested(command.channel_id):
+        raise UnavailableError("This channel is too busy; try again.", retry_after_ms=1000)
 
     def done(outcome: Appended | StormError) -> None:
         if connection.state is not State.OPEN:

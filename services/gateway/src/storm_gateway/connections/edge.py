@@ -91,7 +91,8 @@ class Edge(Engine):
         self._visit(time.time())
         counts = self.counts
         counts.outbox_bytes = self.outbox_bytes
-        counts.ephemeral_dropped = self.ephemeral_dropped
+        counts.ephemeral_dropped += self.ephemeral_dropped
+        self.ephemeral_dropped = 0
         counts.slow_consumers = self.slow_consumers
         self.control.sweep(now)
 

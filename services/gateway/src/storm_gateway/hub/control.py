@@ -36,7 +36,11 @@ class Control:
                 self._tell(event)
             case "access_changed":
                 if event.user_id:
-                    self._tell(event)
+                    # Who receives the channel gets the event through it.
+                    feed = hub.feed(topic_of_channel(event.channel_id))
+                    for connection in hub.connections_of(event.user_id):
+                        if feed not in connection.feeds:
+                            self._tell_one(connection, event.body)
                 else:
                     self._look_again(event.channel_id)
             case "channel_deleted":

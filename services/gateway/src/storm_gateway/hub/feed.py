@@ -7,6 +7,11 @@ from typing import Protocol
 _REWRITES = b'{"type":"message.'
 """How an edit or a deletion begins, after a frame header of at most 10 bytes."""
 
+_PASS_BYTES = 256 * 1024
+"""Bytes of frames in one pass, and of ephemeral ones that may wait for it."""
+_CONGESTED_BYTES = 8 * 1024 * 1024
+"""Bytes that wait for a pass when a channel's senders are asked to pause."""
+
 
 class Subscriber(Protocol):
     """What the hub asks of a connection. None of it may block or raise."""
@@ -63,6 +68,7 @@ class Feed:
     __slots__ = (
         "channel_id",
         "ephemeral",
+        "ephemeral_bytes",
         "held",
         "idle_since",
         "joiners",
@@ -70,6 +76,7 @@ class Feed:
         "marked",
         "passing",
         "pending",
+        "pending_bytes",
         "recent",
         "recent_bytes",
         "references",
@@ -93,7 +100,9 @@ class Feed:
         self.joiners: dict[Subscriber, int] = {}  # connection → newest seq that it has
         self.replaying: dict[Subscriber, object] = {}  # connection → token of its subscribe
         self.pending: list[tuple[int, bytes]] = []
+        self.pending_bytes = 0
         self.ephemeral: list[bytes] = []
+        self.ephemeral_bytes = 0
         self.recent: deque[tuple[int, bytes]] = deque()
         self.recent_bytes = 0
         self.held: dict[int, bytes] = {}  # events that came before their predecessors
@@ -110,6 +119,7 @@ class Feed:
         """The next event in order: to be written, and kept for those who return."""
         self.seq = seq
         self.pending.append((seq, frame))
+        self.pending_bytes += len(frame)
         recent = self.recent
         if _REWRITES in frame[:32]:
             # A replay tells messages as they are now: what was deleted must not come back.
@@ -119,6 +129,19 @@ class Feed:
         self.recent_bytes += len(frame)
         while recent and (len(recent) > keep or self.recent_bytes > keep_bytes):
             self.recent_bytes -= len(recent.popleft()[1])
+
+    def accept_ephemeral(self, frame: bytes) -> bool:
+        """Something that may be lost; False when it is, because too much of it waits already."""
+        if self.ephemeral and self.ephemeral_bytes + len(frame) > _PASS_BYTES:
+            return False
+        self.ephemeral.append(frame)
+        self.ephemeral_bytes += len(frame)
+        return True
+
+    @property
+    def congested(self) -> bool:
+        """Whether messages come faster than the subscribers here can be written to."""
+        return self.pending_bytes > _CONGESTED_BYTES
 
     def recent_after(self, seq: int) -> list[bytes] | None:
         """The frames after ``seq`` from memory; None when memory does not reach back so far."""
@@ -147,9 +170,10 @@ class Feed:
 
     def begin_pass(self) -> Pass:
         """Take what gathered; frames that come from now on are of the next pass."""
-        pending, self.pending = self.pending, []
+        pending = self._take_pending()
         count = len(pending) + len(self.ephemeral)
         ephemeral, self.ephemeral = b"".join(self.ephemeral), []
+        self.ephemeral_bytes = 0
         durable = pending[0][1] if len(pending) == 1 else b"".join(f for _, f in pending)
         found = Pass(durable, ephemeral, count, pending[-1][0] if pending else 0)
         found.targets = list(self.subscribers)
@@ -158,13 +182,28 @@ class Feed:
             self._serve_joiners(pending, ephemeral)
         return found
 
+    def _take_pending(self) -> list[tuple[int, bytes]]:
+        # A pass is bounded, because a client that takes only a part of it keeps the rest.
+        size = 0
+        for index, (_, frame) in enumerate(self.pending):
+            size += len(frame)
+            if size > _PASS_BYTES and index:
+                size -= len(frame)
+                taken, self.pending = self.pending[:index], self.pending[index:]
+                break
+        else:
+            taken, self.pending = self.pending, []
+        self.pending_bytes -= size
+        return taken
+
     def _serve_joiners(self, pending: list[tuple[int, bytes]], ephemeral: bytes) -> None:
         # They came while frames were waiting: each gets only what it does not have.
+        reached = pending[-1][0] if pending else self.seq
         for joiner, seq in list(self.joiners.items()):
             durable = b"".join(frame for number, frame in pending if number > seq)
             if durable or ephemeral:
                 joiner.deliver(durable + ephemeral, durable, ephemeral)
-            if joiner in self.joiners and self.seq >= seq:
+            if joiner in self.joiners and reached >= seq:
                 del self.joiners[joiner]
                 self.subscribers.add(joiner)
 

@@ -158,8 +158,7 @@ class Hub:
             if event.seq:
                 self._put_in_order(feed, event.seq, frame)
             elif event.audience is None:
-                feed.ephemeral.append(frame)
-                self._fanout.mark(feed)
+                self._ephemeral(feed, frame)
             else:
                 for connection in self._users.get(event.audience, ()):
                     if feed in connection.feeds:
@@ -167,8 +166,18 @@ class Hub:
         elif isinstance(event, StreamEvent):
             feed = self._feeds.get(event.subject)
             if feed is not None:
-                feed.ephemeral.append(text_frame(event.body))
-                self._fanout.mark(feed)
+                self._ephemeral(feed, text_frame(event.body))
+
+    def _ephemeral(self, feed: Feed, frame: bytes) -> None:
+        if feed.accept_ephemeral(frame):
+            self._fanout.mark(feed)
+        else:
+            self._counts.ephemeral_dropped += 1
+
+    def congested(self, channel_id: int) -> bool:
+        """Whether a channel's messages come faster than its subscribers here can be written to."""
+        feed = self._feeds.get(topic_of_channel(channel_id))
+        return feed is not None and feed.congested
 
     def _put_in_order(self, feed: Feed, seq: int, frame: bytes) -> None:
         if feed.live and seq == feed.seq + 1:
@@ -267,8 +276,7 @@ class Hub:
             event = events.PresenceEvent(
                 change.channel_id, change.online, joined=change.joined, left=change.left
             )
-            feed.ephemeral.append(text_frame(encode(event)))
-            self._fanout.mark(feed)
+            self._ephemeral(feed, text_frame(encode(event)))
 
     def presence_frame(self, channel_id: int) -> bytes:
         """Who is online in a channel now, for a new subscriber."""
