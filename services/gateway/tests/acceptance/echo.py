@@ -1,5 +1,6 @@
 """An echo listener on STORM's own engine: what conformance suites talk to."""
 
+import argparse
 import asyncio
 
 from storm_gateway.connections.websocket import Engine, WebSocket
@@ -72,9 +73,11 @@ async def main() -> None:
 
 
 if __name__ == "__main__":
-    try:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--loop", choices=("asyncio", "uvloop"), default="uvloop")
+    if parser.parse_args().loop == "uvloop":
         import uvloop
-    except ImportError:
-        asyncio.run(main())
-    else:
+
         uvloop.run(main())
+    else:
+        asyncio.run(main())
