@@ -104,14 +104,14 @@ def wants_upgrade(head: bytes) -> bool:
 def parse_request(head: bytes) -> Request:
     """Read a request head up to and with its empty line. Strict: what is odd is refused."""
     try:
-        lines = head.decode("latin-1").split("\r\n")
+        lines = head[: head.index(b"\r\n\r\n")].decode("latin-1").split("\r\n")
         method, target, version = lines[0].split(" ")
     except ValueError:
-        raise _bad("The request line is malformed.") from None
+        raise _bad("The request line is malformed, or the head has no end.") from None
     if not target.startswith("/") or "#" in target:
         raise _bad("The request target must be a path.")
     headers: dict[str, str] = {}
-    rows = lines[1 : lines.index("", 1)]
+    rows = lines[1:]
     if len(rows) > MAX_HEADERS:
         raise RefusedHandshake(431, "invalid_request", "Too many headers.")
     for row in rows:
