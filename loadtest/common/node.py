@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import tempfile
+import threading
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -119,7 +120,14 @@ class Node:
         self.process = None
 
     def __enter__(self) -> Self:
-        self.start()
+        # Told to end, this program ends like after an error: the node is not left behind.
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, _leave)
+        try:
+            self.start()
+        except BaseException:
+            self.__exit__(None, None, None)
+            raise
         return self
 
     def __exit__(
@@ -147,6 +155,10 @@ class RunningNode(Node):
     def start(self) -> float:
         self.wait_ready()
         return 0.0
+
+
+def _leave(number: int, _frame: object) -> None:
+    raise SystemExit(128 + number)
 
 
 def make_node(url: str | None, settings: Mapping[str, str] | None = None) -> Node:
