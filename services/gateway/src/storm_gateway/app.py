@@ -246,6 +246,8 @@ class Gateway:
                 proxy_headers=False,
                 backlog=_BACKLOG,
                 timeout_graceful_shutdown=10,
+                # Longer than clients keep a connection that they mean to use again.
+                timeout_keep_alive=30,
             ),
             self,
         )
