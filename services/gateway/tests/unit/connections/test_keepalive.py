@@ -1,0 +1,80 @@
+"""The one clock of all connections."""
+
+import itertools
+from collections import Counter
+
+import pytest
+
+from storm_gateway.connections.keepalive import Wheel
+
+PERIODS = [(30, 30), (30, 60), (20, 5), (5, 20), (1, 1), (2, 3), (300, 30), (4, 8)]
+
+
+def filled(ping: int, heartbeat: int, members: int) -> Wheel[int]:
+    """A wheel whose members are their numbers."""
+    wheel: Wheel[int] = Wheel(ping, heartbeat)
+    for number in range(members):
+        wheel.add(number, number)
+    return wheel
+
+
+@pytest.mark.parametrize(("ping", "heartbeat"), PERIODS)
+def test_each_member_is_visited_once_a_round(ping: int, heartbeat: int) -> None:
+    wheel = filled(ping, heartbeat, 23)
+    assert 1 <= wheel.round <= 5
+    for _ in range(4):
+        visited = Counter(member for _ in range(wheel.round) for member in wheel.turn()[0])
+        assert visited == Counter(range(23))
+
+
+@pytest.mark.parametrize(("ping", "heartbeat"), PERIODS)
+def test_each_member_is_pinged_once_in_every_ping_period(ping: int, heartbeat: int) -> None:
+    wheel = filled(ping, heartbeat, 67)
+    pinged: dict[int, list[int]] = {number: [] for number in range(67)}
+    beaten: dict[int, list[int]] = {number: [] for number in range(67)}
+    for second in range(1, 4 * max(ping, heartbeat) + 1):
+        members, round_number = wheel.turn()
+        for member in members:
+            if wheel.ping_is_due(round_number, member):
+                pinged[member].append(second)
+            if wheel.heartbeat_is_due(round_number, member):
+                beaten[member].append(second)
+    for times, period in ((pinged, ping), (beaten, heartbeat)):
+        # A period is whole rounds: at most half a round off.
+        exact = max(1, round(period / wheel.round)) * wheel.round
+        assert abs(exact - period) <= wheel.round / 2
+        for member, seconds in times.items():
+            assert seconds, f"member {member} was forgotten"
+            assert seconds[0] <= exact
+            gaps = {later - earlier for earlier, later in itertools.pairwise(seconds)}
+            assert gaps <= {exact}, f"member {member}: {seconds}"
+
+
+def test_pings_are_spread_evenly_over_the_seconds() -> None:
+    wheel = filled(30, 30, 3_000)
+    loads = []
+    for _ in range(30):
+        members, round_number = wheel.turn()
+        loads.append(sum(wheel.ping_is_due(round_number, member) for member in members))
+    assert loads == [100] * 30
+
+
+def test_who_left_is_not_visited() -> None:
+    wheel = filled(30, 30, 20)
+    assert len(wheel) == 20
+    wheel.discard(7, 7)
+    wheel.discard(7, 7)
+    wheel.discard(99, 99)
+    assert len(wheel) == 19
+    assert sorted(wheel.members()) == [number for number in range(20) if number != 7]
+    visited = [member for _ in range(wheel.round) for member in wheel.turn()[0]]
+    assert sorted(visited) == sorted(wheel.members())
+
+
+def test_members_may_leave_and_come_while_they_are_visited() -> None:
+    wheel = filled(30, 30, 50)
+    for _ in range(10):
+        for member in wheel.turn()[0]:
+            wheel.discard(member, member)
+            wheel.add(member + 50, member + 50)
+    assert len(wheel) == 50
