@@ -71,7 +71,8 @@ class Storm:
         for process in self.running:
             if process.returncode is None:
                 process.kill()
-                await process.communicate()
+            # Also of those that ended by themselves: their pipes are closed by it.
+            await process.communicate()
 
 
 @pytest.fixture
