@@ -111,10 +111,11 @@ $(TOOLS_STAMP): $(GATEWAY)/requirements-build.lock | $(PY)
 		--only-binary :all: --target $(VENV)/tools --requirement $<
 	@touch $@
 
-# $(1): the lock. The package itself is linked to the source tree, built without the network.
+# $(1): the lock. Compiled at once: a start must not wait for it, where Python may not write.
+# The package itself is linked to the source tree, built without the network.
 define install
 	@echo "installing $(1)"
-	@$(UV) pip sync --quiet --require-hashes --python $(PY) $(1)
+	@$(UV) pip sync --quiet --compile-bytecode --require-hashes --python $(PY) $(1)
 	@PYTHONPATH=$(CURDIR)/$(VENV)/tools $(UV) pip install --quiet --no-deps --no-build-isolation \
 		--python $(PY) --editable $(GATEWAY)
 	@touch $@
