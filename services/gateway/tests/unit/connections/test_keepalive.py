@@ -50,13 +50,15 @@ def test_each_member_is_pinged_once_in_every_ping_period(ping: int, heartbeat: i
             assert gaps <= {exact}, f"member {member}: {seconds}"
 
 
-def test_pings_are_spread_evenly_over_the_seconds() -> None:
-    wheel = filled(30, 30, 3_000)
-    loads = []
-    for _ in range(30):
+@pytest.mark.parametrize("period", [5, 25, 30, 50])
+def test_pings_and_heartbeats_are_spread_evenly_over_the_seconds(period: int) -> None:
+    wheel = filled(period, period, period * 20)
+    pings, heartbeats = [], []
+    for _ in range(period):
         members, round_number = wheel.turn()
-        loads.append(sum(wheel.ping_is_due(round_number, member) for member in members))
-    assert loads == [100] * 30
+        pings.append(sum(wheel.ping_is_due(round_number, member) for member in members))
+        heartbeats.append(sum(wheel.heartbeat_is_due(round_number, member) for member in members))
+    assert pings == heartbeats == [20] * period
 
 
 def test_who_left_is_not_visited() -> None:

@@ -483,6 +483,25 @@ async def test_a_slow_reader_loses_typing_first_and_no_message(listener: Listene
     assert engine.outbox_bytes == 0
 
 
+async def test_typing_that_waits_makes_room_for_messages(listener: Listener) -> None:
+    engine = listener.engine
+    websocket, client = await listener.connect()
+    durable = pour(websocket, 30, every=1)
+    waiting = websocket.outbox
+    assert waiting is not None
+    queued, before = waiting.ephemeral, waiting.bytes
+    assert queued > 10
+    assert engine.ephemeral_dropped == 0
+    # Messages alone pass the bound for ephemeral frames: those that wait already are dropped.
+    durable += pour(websocket, (engine.ephemeral_bytes - before) // 1_000 + 1, 30, every=100_000)
+    assert waiting.ephemeral == 0
+    assert engine.ephemeral_dropped >= queued
+    assert engine.outbox_bytes == waiting.bytes < engine.ephemeral_bytes
+    heard = [frame(opcode, payload) for opcode, payload in frames_of(await tail(client))]
+    assert [data for data in heard if b"durable" in data] == durable
+    assert sum(b"typing" in data for data in heard) + engine.ephemeral_dropped == 31
+
+
 async def tail(client: Client) -> bytes:
     """What still is on its way, up to the answer to a ping."""
     end = frame(Opcode.PONG, b"the end")
