@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from storm_gateway.cli.common import fail, load_config, quiet_logging, say
+from storm_gateway.errors import StormError
 
 
 def migrate(
@@ -18,6 +19,8 @@ def migrate(
     quiet_logging(config)
     try:
         before, after = bring_up_to_date(config)
+    except StormError as error:
+        fail(error.message)
     except (OSError, ValueError) as error:
         fail(str(error))
     if before == after:

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from storm_gateway.cli.common import fail, load_config
+from storm_gateway.cli.settings import places_fault
 from storm_gateway.observability.logging import configure_logging
 
 
@@ -24,6 +25,8 @@ def serve(
     from storm_gateway import app
 
     config = load_config(addr=addr, data_dir=data_dir)
+    for fault in places_fault(config):
+        fail(fault)
     configure_logging(config)
     try:
         status = app.serve(config)

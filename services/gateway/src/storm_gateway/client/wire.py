@@ -1,6 +1,7 @@
 """One WebSocket connection, by the ``websockets`` library."""
 
 import logging
+import os
 from types import TracebackType
 from typing import Self
 from urllib.parse import urlencode
@@ -76,7 +77,9 @@ class Wire:
         except InvalidHandshake as error:
             raise UnreachableError(f"No WebSocket there: {error}") from None
         except (OSError, TimeoutError, WebSocketException) as error:
-            text = str(error) or type(error).__name__
+            # Positive: an errno. Name resolution has numbers of its own, below 0, and says more.
+            number = (error.errno or 0) if isinstance(error, OSError) else 0
+            text = os.strerror(number) if number > 0 else str(error) or type(error).__name__
             raise UnreachableError(f"No connection to {url}: {text}") from None
         return cls(socket)
 

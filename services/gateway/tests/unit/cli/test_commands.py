@@ -321,6 +321,10 @@ def test_a_database_is_brought_up_to_date_and_both_revisions_are_told(
 ) -> None:
     assert re.match(r"the database went from revision none \(empty\) to \w+", good("migrate"))
     assert re.match(r"the database is up to date: revision \w+", good("migrate"))
+    broken = Path("broken.db")
+    broken.write_bytes(b"this is no database, whatever its name says" * 100)
+    monkeypatch.setenv("STORM_DATABASE_URL", f"sqlite:///{broken}")
+    assert "storm: " in bad("migrate")
     monkeypatch.setenv("STORM_DATABASE_URL", "mysql://x:hidden@db/x")
     told = bad("migrate")
     assert "STORM_DATABASE_URL" in told
@@ -342,7 +346,8 @@ def test_the_version_is_one_line() -> None:
 def test_serving_needs_settings_that_can_work(tmp_path: Path) -> None:
     assert "STORM_ADDR" in bad("serve", "--addr", "nowhere")
     (tmp_path / "file").write_text("")
-    assert "storm: " in bad("serve", "--addr", "127.0.0.1:0", "--data-dir", str(tmp_path / "file"))
+    told = bad("serve", "--addr", "127.0.0.1:0", "--data-dir", str(tmp_path / "file"))
+    assert "STORM_DATA_DIR" in told
 
 
 @pytest.mark.parametrize(
