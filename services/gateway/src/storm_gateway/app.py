@@ -227,7 +227,11 @@ class Gateway:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if hasattr(socket, "TCP_NOTSENT_LOWAT"):
             listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, _NOT_SENT_LOWAT)
-        listener.bind((self.config.host, self.config.port))
+        try:
+            listener.bind((self.config.host, self.config.port))
+        except OSError:
+            listener.close()
+            raise
         listener.setblocking(False)
         return listener
 
@@ -320,10 +324,11 @@ def serve(config: Config) -> int:
     raise_file_limit()
     try:
         gateway = Gateway(config)
-        listener = gateway.listen()
-    except ValueError as error:
-        log.error("%s", error)  # noqa: TRY400 said for people
+    except (ValueError, OSError) as error:
+        log.error("cannot start: %s", error)  # noqa: TRY400 said for people
         return 1
+    try:
+        listener = gateway.listen()
     except OSError as error:
         log.error("cannot listen on %s: %s", config.addr, os.strerror(error.errno or 0))  # noqa: TRY400
         return 1

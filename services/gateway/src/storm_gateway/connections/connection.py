@@ -137,6 +137,9 @@ class Connection(WebSocket):
 
     def on_text(self, data: bytes) -> None:
         self.edge.counts.commands += 1
+        if self.identity.expires_at <= self.edge.now:
+            self.close(CloseCode.TOKEN_EXPIRED, "the token expired")
+            return
         if not self._may_speak(data):
             return
         if self.waiting is not None:

@@ -74,6 +74,7 @@ class Edge(Engine):
             config.channels_per_connection,
             config.replay_events,
         )
+        self.now = time.time()  # as of this second: what tokens are measured by
         self._numbers = 0
 
     def next_number(self) -> int:
@@ -88,7 +89,8 @@ class Edge(Engine):
         for late, deadline in list(self.waiting.items()):
             if deadline <= now:
                 late.too_slow()
-        self._visit(time.time())
+        self.now = time.time()
+        self._visit(self.now)
         counts = self.counts
         counts.outbox_bytes = self.outbox_bytes
         counts.ephemeral_dropped += self.ephemeral_dropped
