@@ -25,6 +25,7 @@ from common.node import Node
 from common.paths import REPORTS
 from common.progress import say
 from common.rest import Rest
+from common.script import add_report, finish, make_parser
 from common.sockets import RefusedError, Socket, connect
 from common.waiting import until
 
@@ -38,9 +39,7 @@ _SETTINGS = {
 
 def parse(arguments: list[str]) -> argparse.Namespace:
     """The command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = make_parser(__doc__)
     parser.add_argument("--kills", type=int, default=20, help="default: 20")
     parser.add_argument("--senders", type=int, default=16, help="default: 16")
     parser.add_argument(
@@ -50,9 +49,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
         help="messages that a sender is ahead of its acks; default: 8",
     )
     parser.add_argument("--seed", type=int, help="of the moments of the kills")
-    parser.add_argument(
-        "--report", action="store_true", help=f"write the figures to {REPORTS.name}/crash-loop.md"
-    )
+    add_report(parser, "crash-loop.md")
     return parser.parse_args(arguments)
 
 
@@ -375,8 +372,7 @@ def main(arguments: list[str]) -> int:
     say("figures:\n" + tables(outcome))
     if options.report:
         report.write(REPORTS / "crash-loop.md", page(outcome, options))
-    say("failed" if outcome.faults else "passed")
-    return 1 if outcome.faults else 0
+    return finish(outcome.faults)
 
 
 if __name__ == "__main__":

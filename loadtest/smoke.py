@@ -11,7 +11,6 @@ import os
 import resource
 import shutil
 import subprocess
-import sys
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -24,6 +23,7 @@ from common.node import Node, make_node
 from common.paths import K6_SCRIPT, PYTHON, REPORTS
 from common.progress import say
 from common.rest import Rest
+from common.script import add_report, finish, leave_with, make_parser
 
 CHANNELS = 4
 _TRENDS = {
@@ -47,9 +47,7 @@ Summary = dict[str, Any]
 
 def parse(arguments: list[str]) -> argparse.Namespace:
     """The command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = make_parser(__doc__)
     parser.add_argument("--runs", type=int, default=1, help="default: 1")
     parser.add_argument("--users", type=int, default=200, help="default: 200")
     parser.add_argument("--messages", type=int, default=20, help="of each user; default: 20")
@@ -64,9 +62,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
         help="a gateway that runs already, with STORM_AUTH_RATE_LIMIT_ENABLED=false; "
         "its secret in STORM_JWT_SECRET",
     )
-    parser.add_argument(
-        "--report", action="store_true", help=f"write the figures to {REPORTS.name}/smoke.md"
-    )
+    add_report(parser, "smoke.md")
     return parser.parse_args(arguments)
 
 
@@ -206,13 +202,8 @@ def main(arguments: list[str]) -> int:
         report.write(REPORTS / "smoke.md", page(runs, options, version, faults))
     for fault in faults:
         say(f"missed: {fault}")
-    say("failed" if faults else "passed")
-    return 1 if faults else 0
+    return finish(faults)
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main(sys.argv[1:]))
-    except (OSError, RuntimeError, httpx2.HTTPError, subprocess.SubprocessError) as error:
-        say(f"broken off: {error or type(error).__name__}")
-        sys.exit(2)
+    leave_with(main, (OSError, RuntimeError, httpx2.HTTPError, subprocess.SubprocessError))

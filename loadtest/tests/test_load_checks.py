@@ -15,7 +15,9 @@ from common.rest import Rest
 from common.sockets import RefusedError, Socket, connect
 from common.tokens import mint
 from crash_loop import Loop
-from slow_readers import OUTBOX_BYTES, Reader, Result, Run, faults_of
+from slow_reading.conditions import OUTBOX_BYTES, Scene
+from slow_reading.reader import Reader
+from slow_reading.result import Result, faults_of
 
 
 def message(seq: int, payload: str, user: str = "sender-0") -> dict[str, Any]:
@@ -64,9 +66,8 @@ def event(seq: int) -> bytes:
 
 
 async def test_a_reader_counts_what_is_missing_and_what_comes_twice() -> None:
-    run = Run.__new__(Run)
-    run.latencies = None
-    reader = Reader(run, "reader-0", slow=False)
+    scene = Scene(Node.__new__(Node))  # no process: only the counting is looked at
+    reader = Reader(scene, "reader-0", slow=False)
     socket = Socket.__new__(Socket)
     reader.on_text(socket, b'{"type":"subscribed","channel_id":1,"head":7}')
     for seq in (8, 9, 9, 12):

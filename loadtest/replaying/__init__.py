@@ -1,0 +1,1 @@
+"""The parts of the replay of real chat."""
