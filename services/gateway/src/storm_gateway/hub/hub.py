@@ -285,7 +285,12 @@ class Hub:
 
     def heartbeat_frame(self, connection: Subscriber) -> bytes:
         """The newest seq of each channel that the connection has been given."""
-        heads = {str(feed.channel_id): feed.settled for feed in connection.feeds if feed.channel_id}
+        # Who is catching up has been given less: told the head, it would subscribe once more.
+        heads = {
+            str(feed.channel_id): feed.settled
+            for feed in connection.feeds
+            if feed.channel_id and connection not in feed.replaying
+        }
         return text_frame(encode(events.Heartbeat(heads)))
 
     # --- life ---
