@@ -36,6 +36,8 @@ class Subscriptions:
         feed = self._hub.feed(topic_of_channel(channel_id))
         if feed is None:
             return False
+        if since is not None and since > feed.seq:
+            return False  # what the client has is not here yet: only the store knows the head
         missed = [] if since is None else feed.recent_after(since)
         if missed is None or len(missed) > self._limit:
             return False
@@ -86,9 +88,12 @@ class Subscriptions:
         self, connection: Subscriber, feed: Feed, since: int, ref: str | None, token: object
     ) -> None:
         answered = False
+        upto = None
         while True:
             async with self._turns:
-                replay = await self._store.messages.replay(feed.channel_id, since, self._limit)
+                replay = await self._store.messages.replay(
+                    feed.channel_id, since, self._limit, upto
+                )
                 frames = [text_frame(encode(event)) for event in replay.events]
             head, gap = replay.head, replay.gap
             del replay
@@ -101,7 +106,9 @@ class Subscriptions:
                 connection.send(text_frame(encode(reply)))
             if not await self._send(connection, feed, frames, token):
                 return
-            since = max(since, head)
+            # Only the reply can tell of a gap: what was missed since is read page by page.
+            since = head if upto is None else min(head, upto)
+            upto = since + self._limit
             # What came while the store was read and the client was taking the replay.
             missed = feed.recent_after(since)
             if missed is not None:
