@@ -6,11 +6,11 @@ from datetime import datetime
 from itertools import pairwise
 
 from common.rest import Rest
-from storm_gateway.cli.imports.records import user_id_of
 
 from replaying.lines import Line
 from replaying.listeners import Listener
 from replaying.scene import Outcome, Scene
+from storm_gateway.cli.imports.records import user_id_of
 
 Message = tuple[int, str, str]
 """Seq, user id, text."""

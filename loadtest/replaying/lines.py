@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
+
 from storm_gateway.cli.imports.records import user_id_of
 
 

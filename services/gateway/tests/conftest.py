@@ -1,7 +1,35 @@
-"""What holds for every test: settings come from the test alone, never from the machine."""
+"""What holds for every test: settings come from the test alone, never from the machine, and no
+test finds the logging that another one configured.
+"""
 
+import logging
 import os
+from collections.abc import Iterator
+
+import pytest
+import structlog
 
 for _name in [name for name in os.environ if name.startswith("STORM_")]:
     # At import, before anything of ours is: fixtures and subprocesses see it gone, too.
     del os.environ[_name]
+
+
+@pytest.fixture(autouse=True)
+def logging_as_it_was() -> Iterator[None]:
+    """Commands configure the logs of their process; here that process is everybody's."""
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    levels = {
+        name: logger.level
+        for name, logger in logging.Logger.manager.loggerDict.items()
+        if isinstance(logger, logging.Logger)
+    }
+    yield
+    # pytest puts handlers of its own on the root logger for each phase of a test; they go by
+    # themselves, so only those that a test added or took away are looked at.
+    root.handlers[:] = handlers
+    root.setLevel(level)
+    for name, logger in logging.Logger.manager.loggerDict.items():
+        if isinstance(logger, logging.Logger):
+            logger.setLevel(levels.get(name, logging.NOTSET))
+    structlog.reset_defaults()

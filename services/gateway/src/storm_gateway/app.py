@@ -53,6 +53,13 @@ class Gateway:
     """One node: everything between its listening socket and its store."""
 
     def __init__(self, config: Config) -> None:
+        """Raises ``ValueError`` for settings that this version cannot follow."""
+        for name in ("nats_url", "redis_url"):
+            if getattr(config, name):
+                # Ignored, it would look like a cluster and be several islands.
+                raise ValueError(
+                    f"STORM_{name.upper()}: this version runs as one node; leave it empty."
+                )
         self.config = config
         self.node = config.node_name or f"n{secrets.token_hex(4)}"
         self.metrics = Metrics()

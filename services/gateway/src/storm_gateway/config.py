@@ -32,8 +32,8 @@ class Config(BaseSettings):
         Path(".storm"), description="folder of the embedded database and the made secret"
     )
     database_url: str = Field("", description="SQL store; empty: SQLite in data_dir")
-    nats_url: str = Field("", description="bus between nodes; empty: in-process")
-    redis_url: str = Field("", description="presence across nodes; empty: in-process")
+    nats_url: str = Field("", description="bus between nodes; must be empty in this version")
+    redis_url: str = Field("", description="presence across nodes; must be empty in this version")
     node_name: str = Field(
         "", description="name of this node in logs, metrics and presence; empty: made at start"
     )

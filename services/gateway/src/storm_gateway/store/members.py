@@ -153,7 +153,9 @@ def _go(
         )
     else:
         tx.connection.execute(
-            update(members).where(_row(channel.id, user_id)).values(standing="banned")
+            update(members)
+            .where(_row(channel.id, user_id))
+            .values(standing="banned", joined_at=tx.now)
         )
     if standing is not None:
         _count(tx, channel.id, -1)

@@ -1,0 +1,28 @@
+"""The composition root refuses what this version cannot do."""
+
+from pathlib import Path
+
+import pytest
+
+from storm_gateway.app import Gateway
+from storm_gateway.config import Config
+
+
+@pytest.mark.parametrize("name", ["nats_url", "redis_url"])
+def test_a_cluster_that_this_version_cannot_be_is_refused_by_name(
+    tmp_path: Path, name: str
+) -> None:
+    config = Config(data_dir=tmp_path, **{name: "somewhere://127.0.0.1"})
+    with pytest.raises(ValueError, match=f"STORM_{name.upper()}"):
+        Gateway(config)
+
+
+@pytest.mark.parametrize("prefix", ["channels.", "channels.a", "c", "nodes"])
+def test_streams_cannot_be_given_the_subjects_of_channels(prefix: str) -> None:
+    with pytest.raises(ValueError, match="stream_prefix"):
+        Config(stream_prefix=prefix)
+
+
+def test_a_trusted_proxy_that_is_no_network_is_refused_with_its_name() -> None:
+    with pytest.raises(ValueError, match="'proxy'"):
+        Config(trusted_proxies="10.0.0.0/8, proxy")
