@@ -93,6 +93,15 @@ class Client:
             found += more
         return bytes(found)
 
+    async def until(self, end: bytes) -> bytearray:
+        """Everything up to bytes after which nothing is said."""
+        found = bytearray()
+        while not found.endswith(end):
+            more = await asyncio.wait_for(self.loop.sock_recv(self.sock, 65_536), 10)
+            assert more, f"the end after {len(found)} bytes"
+            found += more
+        return found
+
     async def rest(self) -> bytearray:
         """Everything up to the end of the connection, by a close or a reset."""
         found = bytearray()
@@ -160,10 +169,7 @@ async def until(true: Callable[[], bool]) -> None:
 async def round_trip(client: Client) -> Frames:
     """All that was said before is handled: the answer to a ping comes after it."""
     await client.say(masked(Opcode.PING, b"round trip"))
-    found = bytearray()
-    while not found.endswith(frame(Opcode.PONG, b"round trip")):
-        found += await client.read(1)
-    return frames_of(found)[:-1]
+    return frames_of(await client.until(frame(Opcode.PONG, b"round trip")))[:-1]
 
 
 # --- messages ---
@@ -504,12 +510,8 @@ async def test_typing_that_waits_makes_room_for_messages(listener: Listener) -> 
 
 async def tail(client: Client) -> bytes:
     """What still is on its way, up to the answer to a ping."""
-    end = frame(Opcode.PONG, b"the end")
     await client.say(masked(Opcode.PING, b"the end"))
-    found = bytearray()
-    while not found.endswith(end):
-        found += await client.read(1)
-    return bytes(found)
+    return bytes(await client.until(frame(Opcode.PONG, b"the end")))
 
 
 async def test_a_reader_that_stays_too_slow_is_closed_with_4001(listener: Listener) -> None:
