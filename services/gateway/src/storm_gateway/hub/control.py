@@ -5,7 +5,7 @@ import logging
 from collections.abc import Awaitable, Callable
 
 from storm_gateway.bus.base import ControlEvent, topic_of_channel
-from storm_gateway.errors import StormError
+from storm_gateway.errors import ForbiddenError, NotFoundError, StormError
 from storm_gateway.hub.feed import Feed, Subscriber
 from storm_gateway.hub.hub import Hub
 from storm_gateway.protocol.close_codes import CloseCode
@@ -60,14 +60,20 @@ class Control:
             case "user_event":
                 self._tell(event)
 
-    def cut(self, user_id: str, channel_id: int) -> None:
-        """The user receives nothing more of the channel here."""
+    def cut(self, user_id: str, channel_id: int, code: CloseCode | None = None) -> None:
+        """The user receives nothing more of the channel here.
+
+        ``code``: why the connections that received it end, too.
+        """
         # Remembered for a moment: a join that was committed just before may not be live yet.
         self._cuts[user_id, channel_id] = asyncio.get_running_loop().time()
         feed = self._hub.feed(topic_of_channel(channel_id))
         if feed is not None:
             for connection in self._hub.connections_of(user_id):
+                received = feed in connection.feeds
                 self._hub.detach(connection, feed)
+                if received and code is not None:
+                    connection.close(code, "access could not be checked; resume")
 
     def cut_lately(self, user_id: str, channel_id: int) -> bool:
         """Whether access was lost so lately that what was read before may be stale."""
@@ -105,10 +111,14 @@ class Control:
             return_exceptions=True,
         )
         for user_id, result in zip(users, results, strict=True):
-            if isinstance(result, StormError):
+            if isinstance(result, (ForbiddenError, NotFoundError)):
                 self.cut(user_id, feed.channel_id)
             elif result is not None:
-                log.error("looking again at access failed", exc_info=result)
+                # Nobody knows whether they still may. They come back and ask again, so neither
+                # does a stranger read on nor does a member miss anything without a word.
+                if not isinstance(result, StormError):
+                    log.error("looking again at access failed", exc_info=result)
+                self.cut(user_id, feed.channel_id, CloseCode.INTERNAL_ERROR)
 
     async def stop(self) -> None:
         """End the work under way."""

@@ -8,7 +8,7 @@ from hub_harness import Listener, Node, until
 from store_harness import GENERAL
 
 from storm_gateway.bus.base import ControlEvent
-from storm_gateway.errors import ForbiddenError, UnavailableError
+from storm_gateway.errors import ForbiddenError, NotFoundError, StormError, UnavailableError
 
 BODY = b'{"type":"told"}'
 
@@ -89,23 +89,35 @@ async def test_who_is_catching_up_is_looked_at_again_too(open_node: Any) -> None
     assert len(stranger.given) == sent
 
 
-async def test_who_cannot_be_looked_at_again_hears_nothing_rather_than_too_much(
-    node: Node,
+@pytest.mark.parametrize("kind", [ForbiddenError, NotFoundError])
+async def test_who_is_refused_when_looked_at_again_keeps_the_connection(
+    node: Node, kind: type[StormError]
 ) -> None:
     listener = await node.listen()
-    node.refused["alice"] = UnavailableError("The store is away.")
+    node.refused["alice"] = kind("No.")
     node.control.on_event(ControlEvent("access_changed", channel_id=GENERAL))
     await until(lambda: not listener.feeds)
+    assert listener.closed is None
+
+
+async def test_who_cannot_be_looked_at_again_comes_back_and_misses_nothing(node: Node) -> None:
+    """Cut without a word, a member would never learn of what is said from then on."""
+    here, too = await node.listen("alice"), await node.listen("alice")
+    elsewhere = node.connect("alice")
+    node.refused["alice"] = UnavailableError("The store is away.")
+    node.control.on_event(ControlEvent("access_changed", channel_id=GENERAL))
+    await until(lambda: not (here.feeds or too.feeds))
+    assert [item.closed and item.closed[0] for item in (here, too, elsewhere)] == [1011, 1011, None]
 
 
 async def test_a_fault_while_looking_again_is_logged_and_the_others_are_looked_at(
     node: Node, caplog: pytest.LogCaptureFixture
 ) -> None:
-    for user_id in ("alice", "mallory"):
-        await node.listen(user_id)
+    listeners = [await node.listen(user_id) for user_id in ("alice", "mallory", "bob")]
     node.refused = {"alice": RuntimeError("a fault"), "mallory": ForbiddenError("No.")}
     node.control.on_event(ControlEvent("access_changed", channel_id=GENERAL))
-    await until(lambda: {item.user_id for item in node.feed} == {"alice"})
+    await until(lambda: {item.user_id for item in node.feed} == {"bob"})
+    assert [item.closed and item.closed[0] for item in listeners] == [1011, None, None]
     assert "looking again at access failed" in caplog.text
 
 
