@@ -80,6 +80,7 @@ class Feed:
         "recent",
         "recent_bytes",
         "references",
+        "repair_again",
         "repairing",
         "replaying",
         "seq",
@@ -107,6 +108,7 @@ class Feed:
         self.recent_bytes = 0
         self.held: dict[int, bytes] = {}  # events that came before their predecessors
         self.repairing = False
+        self.repair_again = False  # asked for while one is under way
         self.marked = False
         self.passing: Pass | None = None
 

@@ -195,17 +195,22 @@ class Hub:
         self._fanout.mark(feed)
 
     def _take_held(self, feed: Feed) -> None:
+        self._drain_held(feed)
+        if feed.held:
+            self.repair(feed)
+
+    def _drain_held(self, feed: Feed) -> None:
         while (frame := feed.held.pop(feed.seq + 1, None)) is not None:
             self._accept(feed, feed.seq + 1, frame)
         if feed.held:
             feed.held = {seq: frame for seq, frame in feed.held.items() if seq > feed.seq}
-            if feed.held:
-                self.repair(feed)
 
     # --- repair: the bus may lose, the store does not ---
 
     def repair(self, feed: Feed) -> None:
         """Read what is missing from the store and deliver it in order."""
+        # A repair under way may have read the store before what is missing now was committed.
+        feed.repair_again = feed.repairing
         if feed.repairing:
             return
         feed.repairing = True
@@ -214,6 +219,7 @@ class Hub:
     async def _repair(self, feed: Feed) -> None:
         try:
             while True:
+                feed.repair_again = False
                 after = feed.seq
                 replay = await self._store.messages.replay(
                     feed.channel_id, after, _REPAIR_PAGE, upto=after + _REPAIR_PAGE
@@ -225,16 +231,15 @@ class Hub:
                 if feed.seq == after < replay.head:
                     # Imported history makes heads without events: take over the head.
                     feed.seq = min(after + _REPAIR_PAGE, replay.head)
-                if feed.seq >= replay.head:
+                self._drain_held(feed)
+                if feed.seq >= replay.head and not feed.repair_again:
                     break
         except StormError as error:
             # The next comparison of heads tries again.
             log.warning("repair of %s has to wait: %s", feed.topic, error.message)
         finally:
             feed.repairing = False
-        feed.held = {seq: frame for seq, frame in feed.held.items() if seq > feed.seq}
-        if (feed.seq + 1) in feed.held:
-            self._take_held(feed)
+        self._drain_held(feed)
 
     async def compare_heads(self) -> None:
         """Repair every feed that is behind the store although nothing tells of it."""

@@ -132,6 +132,46 @@ async def test_after_a_disruption_every_feed_is_repaired(node: Node) -> None:
     await node.quiet()
 
 
+@pytest.mark.parametrize("found_by", ["an event after it", "comparing heads"])
+async def test_what_is_lost_while_a_repair_reads_the_store_is_repaired_too(
+    node: Node, monkeypatch: pytest.MonkeyPatch, found_by: str
+) -> None:
+    listener = await node.listen()
+    await node.say(3, heard=False)
+    replay, reads = node.store.messages.replay, 0
+
+    async def replay_and_lose(*args: Any, **options: Any) -> Any:
+        nonlocal reads
+        reads += 1
+        found = await replay(*args, **options)
+        if reads == 1:
+            await node.say(2, heard=False)
+            if found_by == "comparing heads":
+                await node.hub.compare_heads()
+            else:
+                await node.say()
+        return found
+
+    monkeypatch.setattr(node.store.messages, "replay", replay_and_lose)
+    node.hub.repair_all()
+    await until(lambda: reads and not node.feed.repairing)
+    await node.quiet()
+    assert listener.seqs == list(range(1, 6 if found_by == "comparing heads" else 7))
+    assert reads == 2
+
+
+async def test_an_event_that_the_store_does_not_know_is_not_looked_for_for_ever(
+    node: Node,
+) -> None:
+    listener = await node.listen()
+    for seq in (70, 80, 90):
+        node.publish(made_up(seq))
+    await node.quiet()
+    await node.say(2)
+    await node.quiet()
+    assert listener.seqs == [1, 2]
+
+
 async def test_a_feed_is_repaired_later_when_the_store_was_away(node: Node) -> None:
     listener = await node.listen()
     await node.say(3, heard=False)

@@ -11,7 +11,7 @@ from hub_harness import Listener, Node
 from storm_gateway.bus.base import BusEvent, ChannelEvent
 from storm_gateway.bus.memory import MemoryBus
 
-SEEDS = 200
+SEEDS = 120
 RUNS = 10
 """Tests that share the seeds, so that a failure says sooner where it is."""
 
