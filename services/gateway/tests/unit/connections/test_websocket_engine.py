@@ -514,6 +514,22 @@ async def tail(client: Client) -> bytes:
     return bytes(await client.until(frame(Opcode.PONG, b"the end")))
 
 
+async def test_a_backlog_of_several_writes_that_all_fit_is_gone_at_once(
+    listener: Listener,
+) -> None:
+    """The transport calls again only when it kept something: then nobody would go on."""
+    websocket, client = await listener.connect()
+    durable = pour(websocket, 100, every=100_000)
+    waiting = backlog(websocket)
+    assert waiting > 64 * 1024, "more than one write"
+    # Now the kernel has room for everything.
+    ours = websocket.transport.get_extra_info("socket")
+    ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1_000_000)
+    heard = [frame(opcode, payload) for opcode, payload in frames_of(await tail(client))]
+    assert [data for data in heard if b"durable" in data] == durable
+    assert backlog(websocket) == -1
+
+
 async def test_a_reader_that_stays_too_slow_is_closed_with_4001(listener: Listener) -> None:
     engine = listener.engine
     websocket, client = await listener.connect()

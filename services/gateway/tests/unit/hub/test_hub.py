@@ -214,6 +214,27 @@ async def test_what_is_committed_while_a_feed_opens_is_not_missed(node: Node) ->
         assert listener.seqs == list(range(head + 1, 14))
 
 
+async def test_what_is_committed_just_after_an_opening_feed_read_the_head_is_heard(
+    node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing comes after it that would tell of the loss."""
+    heads = node.store.channels.heads
+
+    async def heads_and_more(*args: Any) -> Any:
+        found = await heads(*args)
+        await node.say(2)
+        return found
+
+    await node.say(3)
+    monkeypatch.setattr(node.store.channels, "heads", heads_and_more)
+    listeners = [node.connect("alice"), node.connect("bob")]
+    await asyncio.gather(*(node.subscribe(listener, 3) for listener in listeners))
+    await node.quiet()
+    assert [listener.seqs for listener in listeners] == [[4, 5], [4, 5]]
+    assert node.feed.settled == 5
+    assert node.counts.repaired == 0
+
+
 async def test_a_feed_that_cannot_open_says_so_and_opens_later(node: Node) -> None:
     await node.store.stop()
     waiting = [node.connect(f"user{i}") for i in range(3)]
