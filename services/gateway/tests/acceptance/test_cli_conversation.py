@@ -253,15 +253,22 @@ async def test_on_a_terminal_one_can_type_and_is_seen(node: Node, storm: Storm) 
     bob = await node.join("bob", "/ws?channel_id=1")
     bob.send("typing", channel_id=1)
     await seen("bob is typing")
-    os.write(ours, b"x" * 5_000 + b"\n")  # longer than a message may be
-    os.write(ours, b"\x15 \n\x04")
-    async with asyncio.timeout(10):
+
+    def type_in(keys: bytes) -> None:
+        while keys:  # a terminal takes 4 KiB at a time
+            keys = keys[os.write(ours, keys) :]
+
+    # A line longer than a message may be, a line taken back, and the end.
+    typed = asyncio.create_task(asyncio.to_thread(type_in, b"x" * 5_000 + b"\n" + b"\x15 \n\x04"))
+    # Each character is echoed, through a terminal that this busy process has to empty.
+    async with asyncio.timeout(60):
         waiting = asyncio.create_task(tail.wait())
         while not waiting.done():
             try:
                 screen += await asyncio.to_thread(os.read, ours, 65_536)
             except OSError:
                 break
+        await typed
         await waiting
     os.close(ours)
     rows = await node.history("alice", 1)
