@@ -229,7 +229,9 @@ class Hub:
                         self._accept(feed, event.seq, text_frame(encode(event)))
                         self._counts.repaired += 1
                 if feed.seq == after < replay.head:
-                    # Imported history makes heads without events: take over the head.
+                    # A log has no holes, so this is a fault of the store. Said aloud, and passed
+                    # over: asking for ever for what is not there would stop the channel.
+                    log.error("the log of %s has a hole after %d", feed.topic, after)
                     feed.seq = min(after + _REPAIR_PAGE, replay.head)
                 self._drain_held(feed)
                 if feed.seq >= replay.head and not feed.repair_again:
