@@ -77,7 +77,9 @@ lock: $(TOOLS_STAMP) ## renew the lock files: exact versions with hashes, no hos
 	cd $(GATEWAY) && uv="$(CURDIR)/$(UV) pip compile --quiet --upgrade --universal --generate-hashes \
 		--no-header --no-emit-index-url --no-emit-find-links --python-version 3.11" && \
 		$$uv pyproject.toml --output-file requirements.lock && \
-		$$uv pyproject.toml requirements-dev.in --constraints requirements.lock \
+		$$uv pyproject.toml --extra stack --constraints requirements.lock \
+			--output-file requirements-stack.lock && \
+		$$uv pyproject.toml requirements-dev.in --constraints requirements-stack.lock \
 			--output-file requirements-dev.lock && \
 		$$uv requirements-build.in --constraints requirements-dev.lock \
 			--output-file requirements-build.lock
