@@ -32,6 +32,8 @@ from storm_gateway.hub.control import Control
 from storm_gateway.hub.feed import Subscriber
 from storm_gateway.hub.hub import Hub
 from storm_gateway.hub.subscribe import Subscriptions
+from storm_gateway.limits.base import Limits
+from storm_gateway.limits.local import LocalLimits
 from storm_gateway.observability.metrics import Metrics
 from storm_gateway.presence.base import Presence
 from storm_gateway.presence.memory import MemoryPresence
@@ -54,23 +56,19 @@ class Gateway:
 
     def __init__(self, config: Config) -> None:
         """Raises ``ValueError`` for settings that this version cannot follow."""
-        for name in ("nats_url", "redis_url"):
-            if getattr(config, name):
-                # Ignored, it would look like a cluster and be several islands.
-                raise ValueError(
-                    f"STORM_{name.upper()}: this version runs as one node; leave it empty."
-                )
+        if config.is_cluster and config.cluster_faults:
+            # Started all the same, it would look like a cluster and be several islands.
+            raise ValueError("several nodes need more: " + "; ".join(config.cluster_faults))
         self.config = config
         self.node = config.node_name or f"n{secrets.token_hex(4)}"
         self.metrics = Metrics()
         self.metrics.build.labels(VERSION).set(1)
         self.store: Store = SqlStore(config, self.metrics)
-        self.bus: Bus = MemoryBus()
-        self.presence: Presence = MemoryPresence(
-            named=config.named_members,
-            interval_seconds=config.presence_interval_seconds,
-            grace_seconds=config.presence_grace_seconds,
-        )
+        # Two lives of one node, and two nodes that were given one name, are not the same.
+        self.life = f"{self.node}.{secrets.token_hex(4)}"
+        self.bus = _make_bus(config, self.life, self.metrics)
+        self.presence = _make_presence(config, self.life, self.metrics)
+        self.limits = _make_limits(config, self.life, self.metrics)
         self.actions = Actions(config, self.store, self.bus, self.metrics, load_secret(config))
         self.hub = Hub(config, self.store, self.bus, self.presence, self.metrics)
         self.subscriptions = Subscriptions(config, self.hub, self.store, self.metrics)
@@ -99,6 +97,7 @@ class Gateway:
         self.bus.on_disruption(self._disrupted)
         await self.bus.subscribe(CONTROL, self._on_control)
         await self.presence.start(self.hub.on_presence)
+        await self.limits.start()
         await self.actions.start()
         self._clock = asyncio.create_task(self._tick())
 
@@ -116,6 +115,7 @@ class Gateway:
         )
         await self.control.stop()
         await self.hub.stop()
+        await self.limits.stop()
         await self.presence.stop()
         await self.actions.stop()
         await self.store.stop()
@@ -224,7 +224,7 @@ class Gateway:
             config=self.config,
             metrics=self.metrics,
             health=self,
-            presence=self.presence.snapshot,
+            presence=self.presence.look,
         )
 
     def listen(self) -> socket.socket:
@@ -291,6 +291,34 @@ class Gateway:
             self._gc_began = time.perf_counter()
         else:
             self.metrics.gc_seconds.observe(time.perf_counter() - self._gc_began)
+
+
+def _make_bus(config: Config, life: str, metrics: Metrics) -> Bus:
+    if not config.nats_url:
+        return MemoryBus()
+    from storm_gateway.bus.nats import NatsBus
+
+    return NatsBus(config, life, metrics)
+
+
+def _make_presence(config: Config, life: str, metrics: Metrics) -> Presence:
+    if not config.redis_url:
+        return MemoryPresence(
+            named=config.named_members,
+            interval_seconds=config.presence_interval_seconds,
+            grace_seconds=config.presence_grace_seconds,
+        )
+    from storm_gateway.presence.redis import RedisPresence
+
+    return RedisPresence(config, life, metrics)
+
+
+def _make_limits(config: Config, life: str, metrics: Metrics) -> Limits:
+    if not config.redis_url:
+        return LocalLimits()
+    from storm_gateway.limits.redis import RedisLimits
+
+    return RedisLimits(config, life, metrics)
 
 
 class _Server(uvicorn.Server):

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import Field, SecretStr, field_validator, model_validator
+from pydantic import Field, SecretStr, ValidationInfo, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 MIB = 1024 * 1024
@@ -31,9 +31,40 @@ class Config(BaseSettings):
     data_dir: Path = Field(
         Path(".storm"), description="folder of the embedded database and the made secret"
     )
-    database_url: str = Field("", description="SQL store; empty: SQLite in data_dir")
-    nats_url: str = Field("", description="bus between nodes; must be empty in this version")
-    redis_url: str = Field("", description="presence across nodes; must be empty in this version")
+    node_addr: str = Field(
+        "",
+        description=(
+            "a second host:port that only this node listens on, when several share addr: for "
+            "its metrics, and for clients that want this very node; with --workers each node "
+            "takes the next port; empty: none"
+        ),
+    )
+    database_url: str = Field(
+        "",
+        description=(
+            "SQL store: sqlite:///path or postgresql://user:password@host/database; "
+            "empty: SQLite in data_dir"
+        ),
+    )
+    database_connections: int = Field(
+        4,
+        ge=1,
+        description="connections of a node to a server database for reading; one more writes",
+    )
+    nats_url: str = Field(
+        "",
+        description=(
+            "bus between nodes: nats://user:password@host:4222, several comma-separated; "
+            "empty: this node is alone"
+        ),
+    )
+    redis_url: str = Field(
+        "",
+        description=(
+            "presence and limits across nodes, on Valkey or Redis: "
+            "redis://:password@host:6379/0; empty: this node is alone"
+        ),
+    )
     node_name: str = Field(
         "", description="name of this node in logs, metrics and presence; empty: made at start"
     )
@@ -169,8 +200,21 @@ class Config(BaseSettings):
     token_expiring_seconds: int = Field(
         60, ge=1, description="how long before its end a token is announced to expire, seconds"
     )
+    reorder_milliseconds: float = Field(
+        50,
+        ge=0,
+        description=(
+            "time a node waits for an event that later ones have overtaken before it reads the "
+            "store, milliseconds"
+        ),
+    )
+    bus_pending_events: int = Field(
+        65_536,
+        ge=1,
+        description="events of one channel that may wait in this node before the bus drops some",
+    )
     repair_seconds: float = Field(
-        5,
+        2,
         gt=0,
         description="how often the heads of active channels are compared with the store, seconds",
     )
@@ -219,9 +263,11 @@ class Config(BaseSettings):
         1_000, gt=0, description="event-loop lag above which /readyz is 503, milliseconds"
     )
 
-    @field_validator("addr")
+    @field_validator("addr", "node_addr")
     @classmethod
-    def _addr_has_a_port(cls, value: str) -> str:
+    def _addr_has_a_port(cls, value: str, info: ValidationInfo) -> str:
+        if not value and info.field_name == "node_addr":
+            return value
         host, colon, port = value.rpartition(":")
         if not colon or not port.isdigit() or int(port) > 65_535:
             raise ValueError("say host:port, for example 127.0.0.1:8080 or :8080")
@@ -279,6 +325,31 @@ class Config(BaseSettings):
         if self.jwt_algorithm != "HS256" and not self.jwt_jwks_url:
             raise ValueError(f"STORM_JWT_ALGORITHM={self.jwt_algorithm} needs STORM_JWT_JWKS_URL")
         return self
+
+    @property
+    def cluster_faults(self) -> list[str]:
+        """What several nodes would still need, as sentences; empty when nothing is missing."""
+        faults = []
+        if not self.nats_url:
+            faults.append("STORM_NATS_URL is empty: say nats://host:4222, the bus between nodes")
+        if not self.redis_url:
+            faults.append("STORM_REDIS_URL is empty: say redis://host:6379/0, for presence")
+        if not self.database_url.startswith(("postgresql:", "postgresql+")):
+            faults.append(
+                "STORM_DATABASE_URL is not a server database: say "
+                "postgresql://user:password@host/database"
+            )
+        if not self.jwt_secret.get_secret_value():
+            faults.append(
+                "STORM_JWT_SECRET is empty: all nodes need the same one "
+                "(make it with: openssl rand -hex 32)"
+            )
+        return faults
+
+    @property
+    def is_cluster(self) -> bool:
+        """Whether this node may have others beside it: it has a bus or shared presence."""
+        return bool(self.nats_url or self.redis_url)
 
     @property
     def host(self) -> str:

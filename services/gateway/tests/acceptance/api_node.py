@@ -30,8 +30,11 @@ class Api(Node):
             config=self.config,
             metrics=self.metrics,
             health=self,
-            presence=lambda _: self.present,
+            presence=self.look,
         )
+
+    async def look(self, channel_id: int) -> PresenceSnapshot:
+        return self.present
 
     async def ready(self) -> list[str]:
         return self.reasons

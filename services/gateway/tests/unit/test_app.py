@@ -9,12 +9,14 @@ from storm_gateway.config import Config
 
 
 @pytest.mark.parametrize("name", ["nats_url", "redis_url"])
-def test_a_cluster_that_this_version_cannot_be_is_refused_by_name(
+def test_half_a_cluster_is_refused_and_told_all_that_it_still_needs(
     tmp_path: Path, name: str
 ) -> None:
     config = Config(data_dir=tmp_path, **{name: "somewhere://127.0.0.1"})
-    with pytest.raises(ValueError, match=f"STORM_{name.upper()}"):
+    with pytest.raises(ValueError, match="several nodes need more") as refusal:
         Gateway(config)
+    for needed in ("nats_url", "redis_url", "database_url", "jwt_secret"):
+        assert (f"STORM_{needed.upper()}" in str(refusal.value)) == (needed != name)
 
 
 @pytest.mark.parametrize("prefix", ["channels.", "channels.a", "c", "nodes"])

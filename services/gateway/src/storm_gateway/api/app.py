@@ -1,6 +1,6 @@
 """The REST API, put together."""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from fastapi import FastAPI
@@ -39,7 +39,7 @@ def make_api(
     config: Config,
     metrics: Metrics,
     health: Health,
-    presence: Callable[[int], PresenceSnapshot],
+    presence: Callable[[int], Awaitable[PresenceSnapshot]],
 ) -> FastAPI:
     """The ASGI application of the REST edge. ``presence`` tells who is online in a channel.
 

@@ -113,7 +113,7 @@ async def leave_channel(edge: Edge, user: PacedUser, channel_id: ChannelId) -> N
 async def get_presence(edge: Edge, user: User, channel_id: ChannelId) -> PresenceSnapshot:
     """Who is online in the channel now."""
     await edge.actions.channels.may_receive(user.user_id, channel_id)
-    return edge.presence(channel_id)
+    return await edge.presence(channel_id)
 
 
 @router.post(

@@ -1,7 +1,7 @@
 """What the routes share, and who is asking."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Annotated
 from urllib.parse import urlsplit
 
@@ -13,10 +13,10 @@ from storm_gateway.actions.actions import Actions
 from storm_gateway.actions.address import client_address, limit_key, parse_networks
 from storm_gateway.actions.auth import Login
 from storm_gateway.actions.identity import Identity
-from storm_gateway.actions.ratelimit import Buckets
 from storm_gateway.api.health import Health
 from storm_gateway.config import Config
 from storm_gateway.errors import ForbiddenError, RateLimitedError, UnauthenticatedError
+from storm_gateway.limits.buckets import Buckets
 from storm_gateway.observability.metrics import Metrics
 from storm_gateway.presence.base import PresenceSnapshot
 
@@ -41,7 +41,7 @@ class RestEdge:
         config: Config,
         metrics: Metrics,
         health: Health,
-        presence: Callable[[int], PresenceSnapshot],
+        presence: Callable[[int], Awaitable[PresenceSnapshot]],
     ) -> None:
         self.actions = actions
         self.config = config

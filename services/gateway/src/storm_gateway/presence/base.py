@@ -45,7 +45,12 @@ class Presence(Protocol):
         """One fewer. Never blocks."""
 
     def snapshot(self, channel_id: int) -> PresenceSnapshot:
-        """Who is online in the channel, as far as this node knows."""
+        """Who is online in the channel, as far as this node knows: at once, for a channel that
+        somebody here subscribes.
+        """
+
+    async def look(self, channel_id: int) -> PresenceSnapshot:
+        """Who is online in any channel, on all nodes. ``UnavailableError``: nobody knows now."""
 
     async def probe(self, timeout_seconds: float) -> None:
         """Raise ``UnavailableError`` when presence does not answer."""

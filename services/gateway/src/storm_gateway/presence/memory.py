@@ -78,6 +78,9 @@ class MemoryPresence:
         online = len(room.count)
         return PresenceSnapshot(online, sorted(room.count) if online <= self._named else None)
 
+    async def look(self, channel_id: int) -> PresenceSnapshot:
+        return self.snapshot(channel_id)
+
     async def probe(self, timeout_seconds: float) -> None:
         """A dictionary always answers."""
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from storm_gateway.actions.ratelimit import Buckets
+from storm_gateway.limits.buckets import Buckets
 
 
 class Clock:

@@ -1,0 +1,1 @@
+"""Real servers on this machine (NATS, Valkey, PostgreSQL) and nodes, for people without Docker."""

@@ -1,0 +1,122 @@
+"""The PostgreSQL server."""
+
+import os
+import secrets
+import shutil
+import signal
+import socket
+import struct
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+
+from storm_gateway.stack.process import Server, StackError
+from storm_gateway.stack.programs import postgres
+
+_SSL_REQUEST = struct.pack("!ii", 8, 80877103)
+"""PostgreSQL's protocol, message SSLRequest: answered by one byte before any login."""
+
+
+class PostgresServer(Server):
+    """One PostgreSQL with full durability (``fsync``, ``synchronous_commit``)."""
+
+    name = "postgres"
+    stop_signal = signal.SIGINT  # "fast": SIGTERM would wait for clients to leave by themselves
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        password: str = "",
+        port: int = 0,
+        host: str = "127.0.0.1",
+        settings: dict[str, str] | None = None,
+    ) -> None:
+        """``settings``: of ``postgresql.conf``, for example ``{"max_connections": "300"}``."""
+        super().__init__(folder, port=port, host=host)
+        self.password = password or secrets.token_urlsafe(16)
+        self.settings = {"max_connections": "200", **(settings or {})}
+
+    @property
+    def data(self) -> Path:
+        """The data folder."""
+        return self.folder / "data"
+
+    def url_of(self, database: str) -> str:
+        """As ``STORM_DATABASE_URL`` takes it, for one database of this server."""
+        return f"postgresql://storm:{self.password}@{self.host}:{self.port}/{database}"
+
+    @property
+    def url(self) -> str:
+        """As ``STORM_DATABASE_URL`` takes it."""
+        return self.url_of("postgres")
+
+    def prepare(self) -> None:
+        if (self.data / "PG_VERSION").exists():
+            return
+        shutil.rmtree(self.data, ignore_errors=True)  # a first start that was interrupted
+        secret = self.folder / "password"
+        secret.touch(mode=0o600)
+        secret.write_text(self.password)
+        made = subprocess.run(  # noqa: S603 our own command line
+            [
+                *_not_as_root(),
+                postgres("initdb"),
+                f"--pgdata={self.data}",
+                "--username=storm",
+                "--auth=scram-sha-256",
+                f"--pwfile={secret}",
+                "--encoding=UTF8",
+                # Order by code point, the same as SQLite's and on every machine.
+                "--locale=C",
+            ],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if made.returncode:
+            shutil.rmtree(self.data, ignore_errors=True)
+            raise StackError(f"postgres: its data folder cannot be made.\n{made.stderr.strip()}")
+
+    def command(self) -> Sequence[str]:
+        settings = {
+            "listen_addresses": self.host,
+            "port": str(self.port),
+            # Their paths may be at most 107 bytes long, and nobody uses them here.
+            "unix_socket_directories": "",
+            "fsync": "on",
+            "synchronous_commit": "on",
+            **self.settings,
+        }
+        options = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
+        return [*_not_as_root(), postgres("postgres"), "-D", str(self.data), *options]
+
+    def answers(self) -> bool:
+        try:
+            with socket.create_connection((self.host, self.port), 1) as probe:
+                probe.settimeout(1)
+                # A login that is refused while it starts up or recovers would count as an answer
+                # to this question: the state file of the server knows better.
+                probe.sendall(_SSL_REQUEST)
+                if probe.recv(1) not in (b"N", b"S"):
+                    return False
+        except OSError:
+            return False
+        try:
+            # Its last line says "ready" once it is (PostgreSQL: miscadmin.h, postmaster.pid).
+            state = (self.data / "postmaster.pid").read_text().splitlines()[7].strip()
+        except (OSError, IndexError):
+            return False
+        return state == "ready"
+
+
+def _not_as_root() -> list[str]:
+    """PostgreSQL refuses to run as root. In a user namespace it is somebody else, and may still
+    use folders that only root can enter.
+    """
+    if os.name != "posix" or os.geteuid() != 0:
+        return []
+    unshare = shutil.which("unshare")
+    if unshare is None:
+        raise StackError("postgres does not run as root: start it as another user")
+    return [unshare, "--map-user=1000", "--map-group=1000"]
