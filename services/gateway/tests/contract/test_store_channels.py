@@ -189,3 +189,15 @@ async def test_administrators_named_by_the_settings_have_the_flag(open_store) ->
     assert (await harness.store.users.get("root")).admin
     assert not (await harness.store.users.get("alice")).admin
     assert (await harness.access(GENERAL, "boss")).admin
+
+
+async def test_the_event_that_ended_a_channel_can_be_asked_for(harness: Harness) -> None:
+    channels = harness.store.channels
+    channel = await channels.create("short", "public", "", "alice")
+    await harness.append(channel.id, "alice")
+    assert await channels.deletion(channel.id) is None
+    await channels.delete(channel.id, "alice", allow)
+    assert await channels.deletion(channel.id) == harness.events[-1]
+    assert isinstance(harness.events[-1], ChannelDeleted)
+    assert await channels.deletion(GENERAL) is None
+    assert await channels.deletion(4711) is None

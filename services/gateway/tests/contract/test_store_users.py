@@ -177,6 +177,36 @@ async def test_of_two_who_use_a_token_at_once_one_wins_and_the_login_ends(
     assert [rotation.outcome for rotation in found] == ["rotated", "reused"]
 
 
+async def test_a_second_use_within_moments_for_the_same_successor_changes_nothing(
+    harness: Harness,
+) -> None:
+    tokens = harness.store.tokens
+    await tokens.save(b"1", "family", "alice", NOW + 100)
+    await tokens.save(b"other", "another", "alice", NOW + 100)
+    found = await asyncio.gather(
+        *[tokens.rotate(b"1", b"2", NOW + 200, NOW + late) for late in (0, 9.9, -9.9)]
+    )
+    assert [rotation.outcome for rotation in found] == ["rotated", "again", "again"]
+    assert {(rotation.user_id, rotation.family) for rotation in found} == {("alice", "family")}
+    assert await tokens.revocations(0) == Revocations([], {}, [])
+    # The successor was used: the second use is no double click any more.
+    assert (await tokens.rotate(b"2", b"3", NOW + 200, NOW)).outcome == "rotated"
+    assert (await tokens.rotate(b"1", b"2", NOW + 200, NOW + 1)).outcome == "reused"
+    assert (await tokens.rotate(b"3", b"4", NOW + 200, NOW + 1)).outcome == "unknown"
+    # A successor of another login is none.
+    await tokens.save(b"5", "family 5", "alice", NOW + 100)
+    await tokens.rotate(b"5", b"6", NOW + 200, NOW)
+    assert (await tokens.rotate(b"5", b"other", NOW + 200, NOW)).outcome == "reused"
+
+
+async def test_a_second_use_after_ten_seconds_ends_the_login(harness: Harness) -> None:
+    tokens = harness.store.tokens
+    await tokens.save(b"1", "family", "alice", NOW + 100)
+    await tokens.rotate(b"1", b"2", NOW + 200, NOW)
+    assert (await tokens.rotate(b"1", b"2", NOW + 200, NOW + 10)).outcome == "reused"
+    assert (await tokens.rotate(b"2", b"3", NOW + 200, NOW + 11)).outcome == "unknown"
+
+
 async def test_expired_and_unknown_refresh_tokens_are_of_no_use(harness: Harness) -> None:
     tokens = harness.store.tokens
     await tokens.save(b"1", "family", "alice", NOW)

@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol, TypeVar
 
 from storm_gateway.errors import StormError
-from storm_gateway.protocol.events import Role
+from storm_gateway.protocol.events import ChannelDeleted, Role
 from storm_gateway.store.records import (
     Access,
     Appended,
@@ -88,7 +88,11 @@ class Tokens(Protocol):
     async def rotate(
         self, old_hash: bytes, new_hash: bytes, expires_at: float, now: float
     ) -> Rotation:
-        """Swap. A token used twice revokes its family (``reused``)."""
+        """Swap. A token used twice revokes its family (``reused``), unless the second use comes
+        within ``AGAIN_SECONDS``, asks for the very same successor, and that one was not used yet:
+        then nothing changes (``again``). So two tabs, or an answer that was lost, end no login,
+        whatever nodes they meet, where the successor is derived from the token.
+        """
 
     async def revoke(self, token_hash: bytes) -> str | None:
         """Log out: the family of the token is void. Returns it, None when unknown."""
@@ -179,6 +183,9 @@ class Channels(Protocol):
 
     async def heads(self, channel_ids: Iterable[int]) -> dict[int, int]:
         """The newest seq of each; deleted and unknown ones are left out."""
+
+    async def deletion(self, channel_id: int) -> ChannelDeleted | None:
+        """The event that ended the channel; None while it lives, and when there is none."""
 
 
 class Messages(Protocol):

@@ -11,6 +11,7 @@ from storm_gateway.store import members as membership
 from storm_gateway.store.backend import Backend
 from storm_gateway.store.base import Done, Rule
 from storm_gateway.store.hot import Enter
+from storm_gateway.store.log import kind_of
 from storm_gateway.store.records import (
     Access,
     Channel,
@@ -20,7 +21,7 @@ from storm_gateway.store.records import (
     Member,
     Visibility,
 )
-from storm_gateway.store.tables import channels, members, messages, users
+from storm_gateway.store.tables import changes, channels, members, messages, users
 from storm_gateway.store.times import rfc3339
 from storm_gateway.store.transaction import NO_CHANNEL, Transaction, states
 
@@ -224,6 +225,17 @@ class SqlChannels:
         dialect = self._backend.dialect
         rows = await self._backend.reads.run(lambda connection: dialect.heads(connection, ids))
         return {id_: head for id_, head in rows}  # noqa: C416 rows are lists, dict() wants pairs
+
+    async def deletion(self, channel_id: int) -> ChannelDeleted | None:
+        query = select(changes.c.seq, changes.c.actor, changes.c.sent_at).where(
+            changes.c.channel_id == channel_id, changes.c.kind == kind_of(ChannelDeleted)
+        )
+        # It is the last change of its log: found at once from the end of the primary key.
+        query = query.order_by(changes.c.seq.desc()).limit(1)
+        found = await self._backend.reads.run(lambda connection: connection.execute(query).first())
+        if found is None:
+            return None
+        return ChannelDeleted(channel_id, found.seq, found.actor, rfc3339(found.sent_at))
 
     async def _read_views(self, query: Select[Any]) -> list[ChannelView]:
         dialect = self._backend.dialect

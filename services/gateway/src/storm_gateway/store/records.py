@@ -143,10 +143,18 @@ class Replay(msgspec.Struct):
     gap: tuple[int, int] | None
 
 
-class Rotation(msgspec.Struct):
-    """The outcome of using a refresh token."""
+AGAIN_SECONDS = 10.0
+"""How long after its use a refresh token may be used again for the same successor."""
 
-    outcome: Literal["rotated", "reused", "unknown"]
+
+class Rotation(msgspec.Struct):
+    """The outcome of using a refresh token.
+
+    ``again``: it was swapped for this very successor a moment ago, and the successor was not used
+    yet; nothing was changed.
+    """
+
+    outcome: Literal["rotated", "again", "reused", "unknown"]
     user_id: str = ""
     family: str = ""
 

@@ -1,11 +1,12 @@
 """Refresh tokens, by hash; a login is a family of successive ones. Times: seconds since 1970."""
 
 import time
+from typing import Any
 
-from sqlalchemy import ColumnElement, delete, insert, select, update
+from sqlalchemy import ColumnElement, Select, delete, insert, select, update
 
 from storm_gateway.store.backend import Backend
-from storm_gateway.store.records import Revocations, Rotation
+from storm_gateway.store.records import AGAIN_SECONDS, Revocations, Rotation
 from storm_gateway.store.tables import refresh_tokens, revocations, users
 from storm_gateway.store.transaction import Transaction
 
@@ -27,11 +28,19 @@ class SqlTokens:
         self, old_hash: bytes, new_hash: bytes, expires_at: float, now: float
     ) -> Rotation:
         def write(tx: Transaction) -> Rotation:
-            query = select(refresh_tokens).where(refresh_tokens.c.hash == old_hash)
-            found = tx.connection.execute(query).first()
+            found = tx.connection.execute(_token(old_hash)).first()
             if found is None or found.expires_at <= now:
                 return Rotation("unknown")
             if found.used_at is not None:
+                successor = tx.connection.execute(_token(new_hash)).first()
+                if (
+                    successor is not None
+                    and successor.family == found.family
+                    and successor.used_at is None
+                    # Another node's clock may be behind: only the distance counts.
+                    and abs(now - found.used_at) < AGAIN_SECONDS
+                ):
+                    return Rotation("again", found.user_id, found.family)
                 # Whoever came second, or first, is a thief: nobody may go on with this login.
                 _revoke_family(tx, found.family, now)
                 return Rotation("reused", found.user_id, found.family)
@@ -82,6 +91,10 @@ class SqlTokens:
             return tx.connection.execute(expired).rowcount + tx.connection.execute(void).rowcount
 
         return await self._backend.commits.write(write)
+
+
+def _token(token_hash: bytes) -> Select[Any]:
+    return select(refresh_tokens).where(refresh_tokens.c.hash == token_hash)
 
 
 def revoke_user(tx: Transaction, user_id: str, at: float) -> None:
