@@ -10,6 +10,7 @@ from storm_gateway.cli.send import send
 from storm_gateway.cli.serve import serve
 from storm_gateway.cli.tail import tail
 from storm_gateway.cli.tokens import token
+from storm_gateway.cli.up import up
 from storm_gateway.version import VERSION
 
 app = typer.Typer(
@@ -22,6 +23,7 @@ app = typer.Typer(
     help="STORM: self-hosted real-time messaging.",
 )
 app.command()(serve)
+app.command()(up)
 app.command()(send)
 app.command()(tail)
 app.add_typer(users.app, name="user")

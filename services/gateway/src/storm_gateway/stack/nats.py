@@ -35,6 +35,11 @@ class NatsServer(Server):
         who = f"storm:{self.password}@" if self.password else ""
         return f"nats://{who}{self.host}:{self.port}"
 
+    @property
+    def public_url(self) -> str:
+        """The same without the password, for people."""
+        return f"nats://storm@{self.host}:{self.port}"
+
     def prepare(self) -> None:
         # A file, since command lines are seen by every user of the machine.
         lines = [

@@ -55,11 +55,11 @@ class NodeServer(Server):
         """Of its WebSocket endpoint."""
         return f"ws://{self.addr}/ws"
 
-    @property
-    def stop_seconds(self) -> float:  # type: ignore[override]
-        """It may take its time: it sends its clients away spread over the drain."""
+    def stop(self) -> None:
+        # It may take its time: it sends its clients away spread over the drain.
         drain = float(self.settings.get("STORM_DRAIN_SECONDS", _DRAIN_SECONDS))
-        return drain + _AFTER_DRAIN_SECONDS
+        self.stop_seconds = drain + _AFTER_DRAIN_SECONDS
+        super().stop()
 
     def command(self) -> Sequence[str]:
         return [sys.executable, "-m", "storm_gateway", "serve"]

@@ -5,6 +5,8 @@ import random
 import socket
 from pathlib import Path
 
+from storm_gateway.stack.errors import StackError
+
 _LOWEST = 10_240
 _RANGE = Path("/proc/sys/net/ipv4/ip_local_port_range")
 _DYNAMIC = 49_152
@@ -12,17 +14,25 @@ _DYNAMIC = 49_152
 _TRIES = 200
 
 
-def free_port(host: str = "127.0.0.1") -> int:
-    """A port that nobody listens on now.
+_given: set[int] = set()
+"""What this process chose already: between the choice and the server's start, a port looks free."""
+
+
+def free_port(host: str = "127.0.0.1", count: int = 1) -> int:
+    """A port that nobody listens on now; with ``count``, the first of so many in a row.
 
     Not one of those that the system gives to outgoing connections: while a server is away, one of
     them could take its port, and a client that tries it again and again could even end up
     connected to itself.
     """
     for _ in range(_TRIES):
-        port = random.randrange(_LOWEST, _highest())  # noqa: S311 no secret
-        if is_free(port, host):
-            return port
+        first = random.randrange(_LOWEST, _highest() - count)  # noqa: S311 no secret
+        ports = range(first, first + count)
+        if _given.isdisjoint(ports) and all(is_free(port, host) for port in ports):
+            _given.update(ports)
+            return first
+    if count > 1:
+        raise StackError(f"there are no {count} free ports in a row on {host}")
     with socket.socket(_family(host)) as probe:
         probe.bind((host, 0))
         return int(probe.getsockname()[1])
@@ -41,18 +51,20 @@ def is_free(port: int, host: str = "127.0.0.1") -> bool:
     return True
 
 
-def kept_port(path: Path, host: str = "127.0.0.1") -> int:
+def kept_port(path: Path, host: str = "127.0.0.1", count: int = 1) -> int:
     """The port that stands in a file, else a free one that is then written there."""
     with contextlib.suppress(OSError, ValueError):
         port = int(path.read_text())
         if 0 < port < 65_536:
             return port
-    return new_port(path, host)
+    return new_port(path, host, count)
 
 
-def new_port(path: Path, host: str = "127.0.0.1") -> int:
-    """A free port, written into a file."""
-    port = free_port(host)
+def new_port(path: Path, host: str = "127.0.0.1", count: int = 1) -> int:
+    """A free port (``count``: the first of so many), written into a file. Raises
+    :class:`StackError`.
+    """
+    port = free_port(host, count)
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     path.write_text(f"{port}\n")
     return port

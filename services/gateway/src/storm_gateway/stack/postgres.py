@@ -54,6 +54,11 @@ class PostgresServer(Server):
         """As ``STORM_DATABASE_URL`` takes it."""
         return self.url_of("storm")
 
+    @property
+    def public_url(self) -> str:
+        """The same without the password, for people."""
+        return f"postgresql://storm@{self.host}:{self.port}/storm"
+
     def prepare(self) -> None:
         if self.data.exists():
             self._forget_dead_owner()

@@ -91,13 +91,19 @@ class Server:
 
     def claim(self) -> None:
         """End what an earlier owner of the folder left running, and take another port when
-        somebody has ours. Done before the first start; later starts keep the port.
+        somebody has ours. Done before the first start; later starts keep the port. Raises
+        :class:`StackError` when the port is not ours to choose.
         """
         if self._claimed:
             return
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._end_leftover()
-        if not self.chosen and not is_free(self.port, self.host):
+        if not is_free(self.port, self.host):
+            if self.chosen:
+                raise StackError(
+                    f"{self.host}:{self.port}, where {self.name} shall listen, is in use by "
+                    "another program"
+                )
             self.port = new_port(self._port_path, self.host)
         self._claimed = True
 

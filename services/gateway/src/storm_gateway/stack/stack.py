@@ -1,7 +1,6 @@
 """Real servers and nodes on this machine, as one thing: started and ended together."""
 
-import fcntl
-import os
+import shlex
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -11,19 +10,26 @@ from types import TracebackType
 from typing import Self
 
 from storm_gateway.stack.errors import StackError
-from storm_gateway.stack.kept import kept_secret
+from storm_gateway.stack.kept import FolderLock, kept_secret, write_private
 from storm_gateway.stack.nats import NatsServer
 from storm_gateway.stack.node import NodeServer
 from storm_gateway.stack.postgres import PostgresServer
 from storm_gateway.stack.process import Server
+from storm_gateway.stack.programs import require_all
 from storm_gateway.stack.valkey import ValkeyServer
+from storm_gateway.stack.workers import WorkersServer
+
+_CONNECTIONS_OF_A_NODE = 4
+_CONNECTIONS_OF_OTHERS = 40
+"""Of programs beside the nodes: people who look, ``storm user``, an audit that reads the end."""
+_CONNECTIONS = 200
 
 
 class Stack:
     """NATS, Valkey, PostgreSQL and nodes that use them, with everything under one folder.
 
     The methods block, and may be called from any thread. The parts may be changed until
-    :meth:`start`: ``stack.nodes[0].settings["STORM_NATS_URL"] = proxy.url`` goes before what all
+    :meth:`start`; ``stack.nodes[0].settings["STORM_NATS_URL"] = proxy.url`` wins over what all
     nodes get.
     """
 
@@ -33,24 +39,35 @@ class Stack:
         *,
         nodes: int = 2,
         settings: Mapping[str, str] | None = None,
-        host: str = "127.0.0.1",
+        addr: str | None = None,
         embedded: bool = False,
     ) -> None:
-        """``settings``: variables ``STORM_…`` of all nodes. ``embedded``: nodes on the embedded
-        default, without servers (they know nothing of each other). Nothing runs yet.
+        """``settings``: variables ``STORM_…`` of all nodes. ``addr``: the nodes share this address
+        (then :attr:`workers` has them, and ``nodes`` is empty); None: each has one of its own.
+        ``embedded``: nodes on the embedded default, without servers, that know nothing of each
+        other. Nothing runs yet. Raises :class:`StackError` when there are no free ports.
         """
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.folder = folder
         self.more_settings = dict(settings or {})
         self.embedded = embedded
-        self.nats = NatsServer(folder / "nats", password=self._secret("nats"), host=host)
-        self.valkey = ValkeyServer(folder / "valkey", password=self._secret("valkey"), host=host)
-        self.postgres = PostgresServer(folder / "postgres", host=host)
-        self.nodes = [
-            NodeServer(folder / name, name=name, host=host)
-            for name in (f"node-{number}" for number in range(1, nodes + 1))
-        ]
-        self._lock: int | None = None
+        self.nats = NatsServer(folder / "nats", password=self._password("nats"))
+        self.valkey = ValkeyServer(folder / "valkey", password=self._password("valkey"))
+        self.postgres = PostgresServer(
+            folder / "postgres", settings={"max_connections": str(self._connections(nodes))}
+        )
+        self.workers: WorkersServer | None = None
+        self.nodes: list[NodeServer] = []
+        if addr is not None:
+            self.workers = WorkersServer(folder / "nodes", workers=nodes, addr=addr)
+        else:
+            names = [f"node-{number}" for number in range(1, nodes + 1)]
+            self.nodes = [NodeServer(folder / name, name=name) for name in names]
+        self.waiting: dict[str, float] = {}
+        """What is being started, by name, and since when (the monotonic clock)."""
+        self._lock = FolderLock(folder)
         self._ending = threading.Event()
+        self._starting = threading.RLock()
 
     # --- what to know ---
 
@@ -79,13 +96,20 @@ class Stack:
         return [] if self.embedded else [self.nats, self.valkey, self.postgres]
 
     @property
-    def processes(self) -> list[Server]:
-        """Everything that :meth:`start` starts, in that order."""
-        return [*self.servers, *self.nodes]
+    def node_processes(self) -> list[NodeServer]:
+        """The nodes, or the one process that has them all."""
+        return [self.workers] if self.workers is not None else self.nodes
+
+    @property
+    def environment_path(self) -> Path:
+        """A file for shells, which only its owner may read: ``. PATH`` lets the commands of
+        ``storm`` use this stack. Written by :meth:`start`.
+        """
+        return self.folder / "env"
 
     def died(self) -> str | None:
         """Which process ended although nobody asked it to, and why; None: all is well."""
-        for server in self.processes:
+        for server in [*self.servers, *self.node_processes]:
             if server.died:
                 return server.why_it_ended()
         return None
@@ -93,8 +117,8 @@ class Stack:
     # --- life ---
 
     def start(self, tell: Callable[[Server, float], None] | None = None) -> None:
-        """Start the servers, then the nodes; each kind at once. ``tell`` hears which one answers
-        after how many seconds. Raises :class:`StackError`, and then nothing runs.
+        """Start the servers, then the nodes; each kind at once. ``tell`` hears, from any thread,
+        which one answers after how many seconds. Raises :class:`StackError`; then nothing runs.
         """
         try:
             self.start_servers(tell)
@@ -105,26 +129,39 @@ class Stack:
 
     def start_servers(self, tell: Callable[[Server, float], None] | None = None) -> None:
         """Start NATS, Valkey and PostgreSQL. Raises :class:`StackError`."""
+        if not self.embedded:
+            require_all()
+        self._lock.take()
         self._ending.clear()
-        self._take_folder()
+        # All, before any is started: a port that a server shall have may be a leftover node's.
+        for server in [*self.node_processes, *self.servers]:
+            server.claim()
         self._start(self.servers, tell)
 
     def start_nodes(self, tell: Callable[[Server, float], None] | None = None) -> None:
         """Start the nodes. Raises :class:`StackError`."""
-        for node in self.nodes:
+        for node in self.node_processes:
             node.settings = {**self.settings, **node.settings}
-        self._start(self.nodes, tell)
+        self._write_environment()
+        try:
+            self._start(self.node_processes, tell)
+        except StackError as error:
+            # A node that lacks a server ends, too: the server is what to look at.
+            why = next((server.why_it_ended() for server in self.servers if server.died), None)
+            raise StackError(why or str(error)) from None
 
     def stop(self) -> None:
         """End the nodes (they drain), then the servers. May be called again, and at any time."""
         self._ending.set()
-        _each(lambda server: server.stop(), self.nodes)
-        _each(lambda server: server.stop(), self.servers)
-        self._give_folder_back()
+        self._stop_all()
+        # One that was being launched meanwhile ends as well; then nothing is being launched.
+        with self._starting:
+            self._stop_all()
+        self._lock.release()
 
     def hurry(self) -> None:
         """Let a :meth:`stop` that waits in another thread end at once. Messages stay durable."""
-        for server in self.processes:
+        for server in [*self.node_processes, *self.servers]:
             server.hurry()
 
     def __enter__(self) -> Self:
@@ -145,44 +182,42 @@ class Stack:
         self, servers: Sequence[Server], tell: Callable[[Server, float], None] | None
     ) -> None:
         def one(server: Server) -> None:
-            begin = time.monotonic()
             if self._ending.is_set():
                 raise StackError(f"{server.name} is not started: the end has begun")
-            server.start()
+            begin = self.waiting[server.name] = time.monotonic()
+            try:
+                server.launch()
+                if self._ending.is_set():
+                    server.kill()
+                server.wait()
+            finally:
+                del self.waiting[server.name]
             if tell is not None:
                 tell(server, time.monotonic() - begin)
 
-        for server in servers:
-            server.claim()
-        _each(one, servers)
+        with self._starting:
+            _each(one, servers)
 
-    def _secret(self, name: str) -> str:
+    def _stop_all(self) -> None:
+        _each(lambda server: server.stop(), self.node_processes)
+        _each(lambda server: server.stop(), self.servers)
+
+    def _password(self, name: str) -> str:
         return kept_secret(self.folder / name / "password")
 
-    def _take_folder(self) -> None:
-        if self._lock is not None:
-            return
-        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        path = self.folder / "lock"
-        lock = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
-        try:
-            # Ends with this process, however it ends.
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            owner = os.read(lock, 20).decode(errors="replace").strip()
-            os.close(lock)
-            raise StackError(
-                f"{self.folder} is in use by process {owner}: end that one first, or take "
-                "another folder"
-            ) from None
-        os.ftruncate(lock, 0)
-        os.write(lock, f"{os.getpid()}\n".encode())
-        self._lock = lock
+    def _connections(self, nodes: int) -> int:
+        one = int(self.more_settings.get("STORM_DATABASE_CONNECTIONS", _CONNECTIONS_OF_A_NODE)) + 1
+        # Twice: during a rolling restart a node runs beside the one that it replaces.
+        return max(_CONNECTIONS, 2 * nodes * one + _CONNECTIONS_OF_OTHERS)
 
-    def _give_folder_back(self) -> None:
-        if self._lock is not None:
-            os.close(self._lock)
-            self._lock = None
+    def _write_environment(self) -> None:
+        settings = dict(self.settings)
+        if self.workers is not None:
+            settings["STORM_ADDR"] = self.workers.addr
+        elif self.nodes:
+            settings["STORM_ADDR"] = self.nodes[0].addr
+        lines = [f"export {name}={shlex.quote(value)}" for name, value in settings.items()]
+        write_private(self.environment_path, "\n".join(lines) + "\n")
 
 
 def _each(work: Callable[[Server], None], servers: Sequence[Server]) -> None:

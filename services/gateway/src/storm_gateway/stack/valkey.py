@@ -27,6 +27,11 @@ class ValkeyServer(Server):
         who = f":{self.password}@" if self.password else ""
         return f"redis://{who}{self.host}:{self.port}/0"
 
+    @property
+    def public_url(self) -> str:
+        """The same without the password, for people."""
+        return f"redis://{self.host}:{self.port}/0"
+
     def prepare(self) -> None:
         lines = [
             f"bind {self.host}",
