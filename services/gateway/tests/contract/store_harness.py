@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from storm_gateway.config import Config
 from storm_gateway.errors import ForbiddenError, StormError
 from storm_gateway.observability.metrics import Metrics
@@ -19,6 +21,12 @@ from storm_gateway.store.records import (
     Joined,
 )
 from storm_gateway.store.sql_store import SqlStore
+
+SQLITE = ("sqlite", "sqlite of the system")
+"""The second as on a machine without the wheel. With an old SQLite: one connection for all."""
+
+only_sqlite = pytest.mark.parametrize("store_kind", SQLITE)
+only_postgresql = pytest.mark.parametrize("store_kind", ["postgresql"])
 
 GENERAL = 1
 NOON = 1_763_812_800_000
@@ -121,9 +129,11 @@ class Harness:
         return asyncio.get_running_loop().create_future()
 
 
-async def start(data_dir: Path, **settings: Any) -> Harness:
-    """A store with its data in that folder, started."""
-    config = Config(data_dir=data_dir, **settings)
+async def start(data_dir: Path | None = None, **settings: Any) -> Harness:
+    """A store with its data in that folder, or where ``database_url`` says, started."""
+    if data_dir is not None:
+        settings["data_dir"] = data_dir
+    config = Config(**settings)
     metrics = Metrics()
     harness = Harness(SqlStore(config, metrics), config, metrics)
     await harness.store.start(harness.committed)

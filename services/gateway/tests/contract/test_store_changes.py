@@ -4,7 +4,7 @@ import asyncio
 import sqlite3
 
 import pytest
-from store_harness import GENERAL, Harness, allow, refuse
+from store_harness import GENERAL, Harness, allow, only_sqlite, refuse
 
 from storm_gateway.errors import ConflictError, ForbiddenError, NotFoundError
 from storm_gateway.protocol.events import (
@@ -80,6 +80,13 @@ async def test_a_deleted_text_is_nowhere_any_more(harness: Harness) -> None:
     assert (history.payload, history.deleted, history.reactions) == ("", True, [])
     first, edit, _, deleted = await harness.log(GENERAL)
     assert (first.payload, first.deleted, edit.payload, deleted) == ("", True, "", event)
+
+
+@only_sqlite
+async def test_a_deleted_text_is_not_in_the_file_any_more(harness: Harness) -> None:
+    message = (await harness.append(GENERAL, "alice", "a secret word")).event
+    await harness.store.messages.edit(GENERAL, message.id, "alice", "another secret", None, allow)
+    await harness.store.messages.delete(GENERAL, message.id, "moderator", None, allow)
     await harness.store.stop()
     file = harness.config.data_dir / "storm.db"
     assert b"secret" not in file.read_bytes()

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from sqlalchemy import text
-from store_harness import GENERAL, Harness, allow, start
+from store_harness import GENERAL, Harness, allow, only_sqlite, start
 
 from storm_gateway.errors import (
     ForbiddenError,
@@ -124,6 +124,7 @@ async def _pragma(harness: Harness, pragma: str) -> int:
     return await store._commits.write(write)
 
 
+@only_sqlite
 async def test_a_full_disk_is_told_nothing_is_acked_and_space_heals_it(harness: Harness) -> None:
     await harness.append(GENERAL, "alice", "before")
     pages = await _pragma(harness, "page_count")
@@ -169,6 +170,7 @@ def _no_file_may_grow_over(size: int) -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
+@only_sqlite
 async def test_a_write_that_the_system_refuses_is_not_acked_and_the_store_comes_back(
     harness: Harness,
 ) -> None:
@@ -210,6 +212,7 @@ async def test_the_settings_of_the_batch_are_kept(open_store) -> None:
     assert sum(sizes) == 100
 
 
+@only_sqlite
 async def test_a_lock_of_another_process_is_unavailable_and_passes(open_store) -> None:
     harness = await open_store(store_timeout_seconds=0.1)
     if not harness.store._database.facts.safe:  # type: ignore[attr-defined]
@@ -229,6 +232,7 @@ async def test_a_lock_of_another_process_is_unavailable_and_passes(open_store) -
     await harness.store.probe(1)
 
 
+@only_sqlite
 async def test_an_unsafe_sqlite_lets_no_second_process_at_the_file(open_store, tmp_path) -> None:
     harness = await open_store()
     if harness.store._database.facts.safe:  # type: ignore[attr-defined]

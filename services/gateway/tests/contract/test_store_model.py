@@ -4,10 +4,12 @@ import asyncio
 import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from store_harness import GENERAL, Harness, allow, start
+from store_postgres import Databases
 
 from storm_gateway.errors import NotFoundError
 
@@ -123,44 +125,56 @@ async def _do(harness: Harness, kind: str, *args) -> int | None:
     return None
 
 
-async def _compare(history: list[tuple]) -> None:
-    with tempfile.TemporaryDirectory() as folder:
-        harness = await start(Path(folder) / "data")
-        model = Model()
-        for kind, *args in history:
-            if kind == "read" and args[0] not in model.cursors:
-                continue
-            try:
-                expected = getattr(model, kind)(*args)
-            except NotFoundError as error:
-                expected = type(error)
-            try:
-                found = await _do(harness, kind, *args)
-            except NotFoundError as error:
-                found = type(error)
-            assert found == expected, (kind, args)
-        log = await harness.log(GENERAL)
-        assert [event.__struct_config__.tag for event in log] == model.kinds
-        assert [event.seq for event in harness.events] == list(range(1, len(log) + 1))
-        page = await harness.store.messages.page(GENERAL, limit=100)
-        assert [
-            (message.seq, message.user_id, message.payload, message.deleted)
-            for message in reversed(page)
-        ] == [(m["seq"], m["by"], m["payload"], bool(m["deleted"])) for m in model.messages]
-        for message, expected in zip(reversed(page), model.messages, strict=True):
-            shown = {(r.emoji, user_id) for r in message.reactions for user_id in r.user_ids}
-            assert shown == set(expected["reactions"])
-        for view_of in model.cursors:
-            view = await harness.store.channels.view(GENERAL, view_of)
-            assert (view.unread, view.read_seq) == (
-                model.unread(view_of),
-                model.cursors[view_of],
-            )
-        assert (await harness.store.channels.get(GENERAL)).member_count == len(model.cursors)
-        await harness.store.stop()
+async def _compare(history: list[tuple], **settings: Any) -> None:
+    harness = await start(**settings)
+    model = Model()
+    for kind, *args in history:
+        if kind == "read" and args[0] not in model.cursors:
+            continue
+        try:
+            expected = getattr(model, kind)(*args)
+        except NotFoundError as error:
+            expected = type(error)
+        try:
+            found = await _do(harness, kind, *args)
+        except NotFoundError as error:
+            found = type(error)
+        assert found == expected, (kind, args)
+    log = await harness.log(GENERAL)
+    assert [event.__struct_config__.tag for event in log] == model.kinds
+    assert [event.seq for event in harness.events] == list(range(1, len(log) + 1))
+    page = await harness.store.messages.page(GENERAL, limit=100)
+    assert [
+        (message.seq, message.user_id, message.payload, message.deleted)
+        for message in reversed(page)
+    ] == [(m["seq"], m["by"], m["payload"], bool(m["deleted"])) for m in model.messages]
+    for message, expected in zip(reversed(page), model.messages, strict=True):
+        shown = {(r.emoji, user_id) for r in message.reactions for user_id in r.user_ids}
+        assert shown == set(expected["reactions"])
+    for view_of in model.cursors:
+        view = await harness.store.channels.view(GENERAL, view_of)
+        assert (view.unread, view.read_seq) == (
+            model.unread(view_of),
+            model.cursors[view_of],
+        )
+    assert (await harness.store.channels.get(GENERAL)).member_count == len(model.cursors)
+    await harness.store.stop()
 
 
 @settings(max_examples=25, deadline=None)
 @given(st.lists(commands, max_size=40))
 def test_any_history_leaves_what_the_model_says(history: list[tuple]) -> None:
-    asyncio.run(_compare(history))
+    with tempfile.TemporaryDirectory() as folder:
+        asyncio.run(_compare(history, data_dir=Path(folder) / "data"))
+
+
+@settings(
+    max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(st.lists(commands, max_size=40))
+def test_any_history_leaves_what_the_model_says_on_postgresql(
+    databases: Databases, history: list[tuple]
+) -> None:
+    url = databases.make()
+    asyncio.run(_compare(history, database_url=url))
+    databases.drop(url)

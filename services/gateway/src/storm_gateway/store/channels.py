@@ -63,6 +63,7 @@ class SqlChannels:
         low, high = sorted((user_id, peer))
 
         def write(tx: Transaction) -> tuple[Channel, bool]:
+            tx.lock([], [user_id, peer])
             if not membership.user_is_live(tx, peer):
                 raise NotFoundError("There is no such user.")
             query = select(channels.c.id).where(
@@ -170,7 +171,7 @@ class SqlChannels:
         )
         dialect = self._backend.dialect
 
-        def read(connection: Connection) -> list[list[Any]]:
+        def read(connection: Connection) -> Sequence[Sequence[Any]]:
             _get(connection, channel_id)
             return dialect.rows(connection, query)
 
@@ -224,7 +225,7 @@ class SqlChannels:
         ids = list(channel_ids)
         dialect = self._backend.dialect
         rows = await self._backend.reads.run(lambda connection: dialect.heads(connection, ids))
-        return {id_: head for id_, head in rows}  # noqa: C416 rows are lists, dict() wants pairs
+        return {id_: head for id_, head in rows}  # noqa: C416 rows are sequences, dict() wants pairs
 
     async def deletion(self, channel_id: int) -> ChannelDeleted | None:
         query = select(changes.c.seq, changes.c.actor, changes.c.sent_at).where(

@@ -3,14 +3,18 @@
 Everything above it is written once, as functions over a SQLAlchemy ``Connection``.
 """
 
-from contextlib import AbstractContextManager
-from typing import Protocol
+from collections.abc import Callable
+from typing import Protocol, TypeVar
 
 from sqlalchemy import Connection
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError
 
 from storm_gateway.config import Config
 from storm_gateway.errors import UnavailableError
 from storm_gateway.store.dialect import Dialect
+
+T = TypeVar("T")
 
 
 class Database(Protocol):
@@ -19,6 +23,10 @@ class Database(Protocol):
     dialect: Dialect
     readers: int
     """How many reads may run at once."""
+    shared: bool
+    """Whether other nodes write to it too. Then hot writes and all others are separate
+    transactions: only of hot ones it is known before what they lock.
+    """
 
     def open(self) -> tuple[str | None, str]:
         """Connect and bring the tables up to date: their revision before (None: there were
@@ -26,16 +34,25 @@ class Database(Protocol):
         """
 
     def close(self) -> None:
-        """Give everything back."""
+        """Give everything back. The threads that wrote and read have ended."""
 
-    def write(self) -> AbstractContextManager[Connection]:
-        """The transaction of the one writer: committed at the end, rolled back on an error."""
+    def write(self, work: Callable[[Connection], T]) -> T:
+        """Run this in a transaction of the one writer: committed when it returns, rolled back
+        when it raises. It may be run again when the connection was found broken.
+        """
 
-    def read(self) -> AbstractContextManager[Connection]:
-        """A connection that only reads; each statement sees one moment."""
+    def read(self, work: Callable[[Connection], T]) -> T:
+        """Run this on a connection that only reads; each statement sees one moment. It may be
+        run again when the connection was found broken.
+        """
 
     def interrupt(self, connection: Connection) -> None:
         """Make the statement that runs there fail. Callable from any thread."""
+
+    def conflict(self, error: BaseException) -> bool:
+        """Whether a transaction of another node was in the way, so that it is worth a try to
+        run the same again.
+        """
 
     def failure(self, error: BaseException) -> UnavailableError | None:
         """What to tell clients when the database is at fault (away, full, locked); None when
@@ -43,11 +60,40 @@ class Database(Protocol):
         """
 
 
+SUPPORTED = "sqlite:///path/to/file or postgresql://user:password@host/database"
+
+
 def make_database(config: Config) -> Database:
     """The database that ``STORM_DATABASE_URL`` names.
 
     Raises ``ValueError``, with the name of the setting and without its secrets.
     """
+    from storm_gateway.store.postgres import PostgresDatabase, dsn_of
     from storm_gateway.store.sqlite import SqliteDatabase, path_of
 
-    return SqliteDatabase(path_of(config), config.store_timeout_seconds)
+    timeout = config.store_timeout_seconds
+    kind = kind_of(config.database_url)
+    if kind == "sqlite":
+        return SqliteDatabase(path_of(config), timeout)
+    return PostgresDatabase(dsn_of(config.database_url), timeout, config.database_connections)
+
+
+def kind_of(url: str) -> str:
+    """``sqlite`` or ``postgresql``. Raises ``ValueError`` for what is neither."""
+    if not url:
+        return "sqlite"
+    try:
+        parsed = make_url(url)
+    except ArgumentError:
+        raise ValueError(
+            f"STORM_DATABASE_URL cannot be read: leave it empty, or say {SUPPORTED}"
+        ) from None
+    kind = parsed.get_backend_name()
+    if parsed.drivername in ("postgres", "postgresql", "postgresql+asyncpg"):
+        return "postgresql"
+    if kind == "sqlite":
+        return "sqlite"
+    raise ValueError(
+        f"STORM_DATABASE_URL asks for {parsed.drivername!r}, which is not supported: "
+        f"leave it empty, or say {SUPPORTED}"
+    )

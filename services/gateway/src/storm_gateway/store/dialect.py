@@ -1,55 +1,62 @@
-"""All that differs between databases: statements over many rows at once, in their SQL.
-
-On SQLite a statement takes *one* parameter, a JSON array of rows, and gives back *one* row, a
-JSON array again. Each step of SQLite gives up the interpreter's lock and must win it back from a
-busy event loop; so a batch of 500 messages must not be 500 steps (decision 0003).
-"""
+"""All that differs between databases: statements over many rows at once, in their SQL."""
 
 from collections.abc import Iterable, Sequence
-from functools import lru_cache
 from typing import Any, Protocol
 
-import msgspec
-from sqlalchemy import Connection, Select, Table, TextClause, func, select, text
+from sqlalchemy import Connection, Select, Table
 
 Row = Sequence[Any]
-
-_encode = msgspec.json.encode
-_decode_rows = msgspec.json.Decoder(list[list[Any]]).decode
 
 
 class Dialect(Protocol):
     """The statements that a database must bring. All are called inside a transaction."""
 
-    def rows(self, connection: Connection, query: Select[Any]) -> list[list[Any]]:
+    def rows(self, connection: Connection, query: Select[Any]) -> Sequence[Row]:
         """All rows of a query; truth values may come as 0 and 1."""
 
-    def states(self, connection: Connection, pairs: Iterable[Row]) -> list[list[Any]]:
+    def lock(
+        self, connection: Connection, channel_ids: Iterable[int], user_ids: Iterable[str] = ()
+    ) -> None:
+        """Keep other transactions from writing to these channels, and from deleting these users,
+        until the end of this one. What is read from now on is what the last writer left.
+        """
+
+    def states(self, connection: Connection, pairs: Iterable[Row]) -> Sequence[Row]:
         """For each (channel id, user id), in that order, ``STATE_COLUMNS``."""
 
-    def stored(self, connection: Connection, refs: Iterable[Row]) -> list[list[Any]]:
+    def stored(self, connection: Connection, refs: Iterable[Row]) -> Sequence[Row]:
         """Of (channel id, user id, ref): the position of each known one, then its message: id,
         seq, payload, sent_at, edited_at, deleted_at."""
 
-    def message_ids(self, connection: Connection, count: int) -> Sequence[int]:
-        """New ids for ``count`` messages, rising."""
+    def append(
+        self, connection: Connection, rows: Sequence[Row], moved: Sequence[Row]
+    ) -> Sequence[int]:
+        """Insert messages (``MESSAGE_COLUMNS``) and advance their channels; the new ids, rising."""
 
     def insert(
         self, connection: Connection, table: Table, columns: Sequence[str], rows: Sequence[Row]
     ) -> None:
         """Insert all rows by one statement."""
 
+    def insert_new(
+        self, connection: Connection, table: Table, columns: Sequence[str], rows: Sequence[Row]
+    ) -> None:
+        """The same, but rows whose key another node has inserted meanwhile are passed over."""
+
     def advance(self, connection: Connection, rows: Sequence[Row]) -> None:
         """Set (id, head, member_count) of channels."""
 
-    def heads(self, connection: Connection, ids: Iterable[int]) -> list[list[Any]]:
+    def heads(self, connection: Connection, ids: Iterable[int]) -> Sequence[Row]:
         """(id, head) of channels that are not deleted."""
 
     def replay(
         self, connection: Connection, channel_id: int, after: int, limit: int, upto: int
-    ) -> tuple[int, list[list[Any]], list[list[Any]]] | None:
+    ) -> tuple[int, Sequence[Row], Sequence[Row]] | None:
         """(head, messages, changes) of one moment; None without such a channel."""
 
+
+MESSAGE_COLUMNS = ("channel_id", "seq", "user_id", "payload", "sent_at", "ref")
+"""What :meth:`Dialect.append` stores of a message; its id is made there."""
 
 STATE_COLUMNS = (
     "visibility",
@@ -61,103 +68,3 @@ STATE_COLUMNS = (
     "user deleted",
 )
 """What :meth:`Dialect.states` gives; visibility None: no channel; user deleted None: no user."""
-
-_STATES = text("""
-SELECT json_group_array(json_array(c.visibility, c.deleted_at IS NOT NULL, c.head, c.member_count,
-    m.standing, u.admin, CASE WHEN u.id IS NULL THEN NULL ELSE u.deleted_at IS NOT NULL END))
-FROM (SELECT value ->> 0 AS channel_id, value ->> 1 AS user_id
-      FROM json_each(:rows) ORDER BY key) AS p
-LEFT JOIN channels AS c ON c.id = p.channel_id
-LEFT JOIN members AS m ON m.channel_id = p.channel_id AND m.user_id = p.user_id
-LEFT JOIN users AS u ON u.id = p.user_id
-""")
-
-_STORED = text("""
-SELECT json_group_array(json_array(p.key, m.id, m.seq, m.payload, m.sent_at, m.edited_at,
-    m.deleted_at))
-FROM json_each(:rows) AS p CROSS JOIN messages AS m INDEXED BY messages_ref
-ON m.channel_id = p.value ->> 0 AND m.user_id = p.value ->> 1 AND m.ref = p.value ->> 2
-""")
-
-_NEWEST_MESSAGE = text("SELECT max(id) FROM messages")
-
-_ADVANCE = text("""
-UPDATE channels SET head = j.value ->> 1, member_count = j.value ->> 2
-FROM json_each(:rows) AS j WHERE channels.id = j.value ->> 0
-""")
-
-_HEADS = text("""
-SELECT json_group_array(json_array(c.id, c.head))
-FROM json_each(:rows) AS j CROSS JOIN channels AS c ON c.id = j.value AND c.deleted_at IS NULL
-""")
-
-# The three parts are one statement, so they see the log of one moment.
-_REPLAY = text("""
-WITH span AS MATERIALIZED (
-    SELECT head, max(:after, min(:upto, head) - :limit) AS low, min(:upto, head) AS high
-    FROM channels WHERE id = :channel_id AND deleted_at IS NULL)
-SELECT head,
-    (SELECT json_group_array(json_array(seq, id, user_id, payload, sent_at, edited_at, deleted_at))
-     FROM messages WHERE channel_id = :channel_id AND seq > low AND seq <= high),
-    (SELECT json_group_array(json_array(c.seq, c.kind, c.actor, c.subject, c.data, c.sent_at,
-            m.id, m.seq, m.payload))
-     FROM changes AS c LEFT JOIN messages AS m ON m.id = c.message_id
-     WHERE c.channel_id = :channel_id AND c.seq > low AND c.seq <= high)
-FROM span
-""")
-
-
-@lru_cache(maxsize=64)
-def _insert(table: str, columns: tuple[str, ...]) -> TextClause:
-    values = ", ".join(f"value ->> {position}" for position in range(len(columns)))
-    # Names come from tables.py, never from outside.
-    return text(
-        f"INSERT INTO {table} ({', '.join(columns)}) SELECT {values} "  # noqa: S608
-        "FROM json_each(:rows)"
-    )
-
-
-class SqliteDialect:
-    """SQLite 3.38 or later."""
-
-    def rows(self, connection: Connection, query: Select[Any]) -> list[list[Any]]:
-        inner = query.subquery()
-        packed = select(func.json_group_array(func.json_array(*inner.c)))
-        return _decode_rows(connection.execute(packed).scalar_one())
-
-    def states(self, connection: Connection, pairs: Iterable[Row]) -> list[list[Any]]:
-        return _ask(connection, _STATES, list(pairs))
-
-    def stored(self, connection: Connection, refs: Iterable[Row]) -> list[list[Any]]:
-        return _ask(connection, _STORED, list(refs))
-
-    def message_ids(self, connection: Connection, count: int) -> Sequence[int]:
-        # Only one transaction writes at a time, and rows of messages are never removed.
-        newest = connection.execute(_NEWEST_MESSAGE).scalar() or 0
-        return range(newest + 1, newest + 1 + count)
-
-    def insert(
-        self, connection: Connection, table: Table, columns: Sequence[str], rows: Sequence[Row]
-    ) -> None:
-        connection.execute(_insert(table.name, tuple(columns)), {"rows": _encode(rows).decode()})
-
-    def advance(self, connection: Connection, rows: Sequence[Row]) -> None:
-        connection.execute(_ADVANCE, {"rows": _encode(rows).decode()})
-
-    def heads(self, connection: Connection, ids: Iterable[int]) -> list[list[Any]]:
-        return _ask(connection, _HEADS, list(ids))
-
-    def replay(
-        self, connection: Connection, channel_id: int, after: int, limit: int, upto: int
-    ) -> tuple[int, list[list[Any]], list[list[Any]]] | None:
-        found = connection.execute(
-            _REPLAY, {"channel_id": channel_id, "after": after, "limit": limit, "upto": upto}
-        ).first()
-        if found is None:
-            return None
-        return found[0], _decode_rows(found[1]), _decode_rows(found[2])
-
-
-def _ask(connection: Connection, statement: TextClause, rows: Sequence[Any]) -> list[list[Any]]:
-    answer = connection.execute(statement, {"rows": _encode(rows).decode()}).scalar_one()
-    return _decode_rows(answer)

@@ -1,4 +1,7 @@
-"""One thread writes: all writes of one moment are one transaction (decision 0003).
+"""One thread writes: the writes of one moment are one transaction (decision 0003).
+
+On a database that other nodes write to as well, the hot ones are, and each other is one of its
+own (decision 0012).
 
 While a commit waits for the disk, more writes gather; the next commit takes them all. So one
 write alone is fast, and under load the disk is asked once for hundreds.
@@ -10,8 +13,11 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from queue import Empty, SimpleQueue
 from typing import Any, Generic, TypeVar
+
+from sqlalchemy import Connection
 
 from storm_gateway.errors import InternalError, StormError, UnavailableError
 from storm_gateway.observability.metrics import Metrics
@@ -30,6 +36,14 @@ CROWD = 8
 GATHER_SECONDS = 0.002
 """How long it waits. Measured in decision 0003."""
 
+ATTEMPTS = 4
+"""How often a transaction is tried that others of other nodes get in the way of."""
+
+SLOW_SECONDS = 1.0
+"""A failure that took so long is everyone's who waited meanwhile: they are not made to wait for
+another.
+"""
+
 SWITCH_SECONDS = 50e-6
 """How long the writer waits for the interpreter's lock before it asks for it.
 
@@ -43,13 +57,20 @@ Measured in decision 0003.
 class Write(Generic[T]):
     """Any write that is not hot: a function of the transaction."""
 
-    __slots__ = ("done", "run")
+    __slots__ = ("done", "may_wait", "run")
 
     def __init__(
-        self, run: Callable[[Transaction], T], done: Callable[[T | StormError], None]
+        self,
+        run: Callable[[Transaction], T],
+        done: Callable[[T | StormError], None],
+        may_wait: bool = False,
     ) -> None:
         self.run = run
         self.done = done
+        self.may_wait = may_wait
+        """Whether messages and joins that came later may be stored before it: it changes nobody's
+        rights.
+        """
 
 
 Waiting = Append | Enter | Write[Any]
@@ -66,11 +87,18 @@ class _DatabaseFailedError(Exception):
 class _Outcome:
     """What the writer thread hands to the event loop after a commit."""
 
-    __slots__ = ("batch", "events", "results", "seconds", "stored")
+    __slots__ = ("batch", "events", "refusal", "results", "seconds", "stored")
 
-    def __init__(self, batch: Sequence[Waiting], results: Sequence[Any]) -> None:
+    def __init__(
+        self,
+        batch: Sequence[Waiting],
+        results: Sequence[Any],
+        refusal: UnavailableError | None = None,
+    ) -> None:
         self.batch = batch
         self.results = results
+        self.refusal = refusal
+        """Set when the database failed."""
         self.events: list[Any] = []
         self.stored = 0
         self.seconds = 0.0
@@ -152,8 +180,8 @@ class GroupCommit:
             gathered, self._gathered = self._gathered, []
             self._queue.put(gathered)
 
-    async def write(self, run: Callable[[Transaction], T]) -> T:
-        """Queue a write and wait until it is committed."""
+    async def write(self, run: Callable[[Transaction], T], *, may_wait: bool = False) -> T:
+        """Queue a write and wait until it is committed. ``may_wait``: see :class:`Write`."""
         future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
 
         def done(result: T | StormError) -> None:
@@ -164,7 +192,7 @@ class GroupCommit:
             else:
                 future.set_result(result)
 
-        self.submit(Write(run, done))
+        self.submit(Write(run, done, may_wait))
         return await future
 
     # --- on the writer thread ---
@@ -194,15 +222,45 @@ class GroupCommit:
                 else:
                     waiting = waiting + found
             batch, waiting = waiting[: self._batch], waiting[self._batch :]
+            started = time.monotonic()
+            refusal = self._commit_all(batch)
+            if refusal is not None and time.monotonic() - started > SLOW_SECONDS:
+                while True:
+                    try:
+                        found = self._queue.get_nowait()
+                    except Empty:
+                        break
+                    if found is None:
+                        stopping = True
+                    else:
+                        waiting = waiting + found
+                if waiting:
+                    self._hand_back(_Outcome(waiting, [refusal] * len(waiting)))
+                    waiting = []
+
+    def _hand_back(self, outcome: _Outcome) -> None:
+        assert self._loop is not None  # noqa: S101 set by start
+        # Where the loop is gone, so is everyone who wanted to hear.
+        with suppress(RuntimeError):
+            self._loop.call_soon_threadsafe(self._tell, outcome)
+
+    def _commit_all(self, batch: Sequence[Waiting]) -> UnavailableError | None:
+        """The refusal when the database failed."""
+        refusal = None
+        parts = _parts(batch) if self._database.shared else [batch]
+        while parts:
+            part = parts.pop(0)
             started = time.perf_counter()
-            outcome = self._commit(batch)
+            outcome = self._commit(part)
             outcome.seconds = time.perf_counter() - started
-            assert self._loop is not None  # noqa: S101 set by start
-            try:
-                self._loop.call_soon_threadsafe(self._tell, outcome)
-            except RuntimeError:
-                # The loop is gone, and with it everyone who wanted to hear.
-                return
+            self._hand_back(outcome)
+            if outcome.refusal is not None:
+                refusal = outcome.refusal
+                if outcome.seconds > SLOW_SECONDS:
+                    for rest in parts:
+                        self._hand_back(_Outcome(rest, [refusal] * len(rest)))
+                    break
+        return refusal
 
     def _commit(self, batch: Sequence[Waiting]) -> _Outcome:
         try:
@@ -214,17 +272,22 @@ class GroupCommit:
                 refusal = self._database.failure(error)
                 if refusal is not None:
                     raise _DatabaseFailedError(refusal) from error
+                if len(batch) == 1:
+                    log.exception("A write failed")
+                    return _Outcome(batch, [InternalError("Something went wrong here.")])
                 # One of them is bad, and nothing is stored: find it by taking each alone.
                 log.warning("A group of %d writes failed, trying each alone", len(batch))
                 return self._attempt(batch, _run_alone)
         except _DatabaseFailedError as error:
-            log.error("The database failed: %s", error.__cause__)  # noqa: TRY400
-            return _Outcome(batch, [error.refusal] * len(batch))
+            log.error("The database failed: %s", _shown(error.__cause__))  # noqa: TRY400
+            return _Outcome(batch, [error.refusal] * len(batch), error.refusal)
         except Exception as error:
             refusal = self._database.failure(error)
             log.exception("A commit failed")
             return _Outcome(
-                batch, [refusal or InternalError("Something went wrong here.")] * len(batch)
+                batch,
+                [refusal or InternalError("Something went wrong here.")] * len(batch),
+                refusal,
             )
 
     def _attempt(
@@ -232,10 +295,28 @@ class GroupCommit:
         batch: Sequence[Waiting],
         run: Callable[[Database, Transaction, Sequence[Waiting]], list[Any]],
     ) -> _Outcome:
-        with self._database.write() as connection:
+        def work(connection: Connection) -> tuple[Transaction, list[Any]]:
             tx = Transaction(connection, self._database.dialect, self._settings)
-            outcome = _Outcome(batch, run(self._database, tx, batch))
-        # Past the with: it is on the disk.
+            return tx, run(self._database, tx, batch)
+
+        started = time.monotonic()
+        for attempt in range(1, ATTEMPTS + 1):
+            try:
+                tx, results = self._database.write(work)
+                break
+            except StormError as refusal:
+                # Of a write that had the transaction for itself.
+                return _Outcome(batch, [refusal])
+            except Exception as error:
+                if (
+                    attempt == ATTEMPTS
+                    or time.monotonic() - started > 2 * SLOW_SECONDS
+                    or not self._database.conflict(error)
+                ):
+                    raise
+                log.debug("Another node was in the way of a transaction, trying again")
+        # Past the write: it is on the disk.
+        outcome = _Outcome(batch, results)
         outcome.events = tx.events
         outcome.stored = tx.stored
         return outcome
@@ -263,8 +344,36 @@ def _ignore(committed: Committed) -> None:
     """Nobody listens yet."""
 
 
+def _parts(batch: Sequence[Waiting]) -> list[Sequence[Waiting]]:
+    """What is committed together. Hot writes gather, past those that may wait; a write that may
+    take rights away keeps its place among them.
+    """
+    parts: list[Sequence[Waiting]] = []
+    hot: list[Waiting] = []
+    late: list[Sequence[Waiting]] = []
+    for write in batch:
+        if isinstance(write, HOT):
+            hot.append(write)
+        elif write.may_wait:
+            late.append([write])
+        else:
+            parts += [hot, *late, [write]]
+            hot, late = [], []
+    return [part for part in [*parts, hot, *late] if part]
+
+
+def _shown(error: BaseException | None) -> str:
+    """What broke, for the log: the innermost error says it best."""
+    while error is not None and error.__cause__ is not None:
+        error = error.__cause__
+    return f"{type(error).__name__}: {error}"
+
+
 def _run_together(database: Database, tx: Transaction, batch: Sequence[Waiting]) -> list[Any]:
     """In order; neighbouring hot writes as one."""
+    if database.shared and isinstance(batch[0], Write):
+        # Alone in its transaction, it needs no savepoint: what it raises ends both.
+        return [batch[0].run(tx)]
     results: list[Any] = []
     hot: list[Append | Enter] = []
     for write in batch:
@@ -282,7 +391,15 @@ def _run_together(database: Database, tx: Transaction, batch: Sequence[Waiting])
 
 def _run_alone(database: Database, tx: Transaction, batch: Sequence[Waiting]) -> list[Any]:
     """Each in a savepoint of its own."""
+    # All at once: one by one, they could be locked in another order than another node's.
+    tx.lock({channel_id for write in batch if (channel_id := _channel_of(write)) is not None})
     return [_run_one(database, tx, write) for write in batch]
+
+
+def _channel_of(write: Waiting) -> int | None:
+    if isinstance(write, Append):
+        return write.message.channel_id
+    return write.join.channel_id if isinstance(write, Enter) else None
 
 
 def _run_one(database: Database, tx: Transaction, write: Waiting) -> Any:

@@ -17,11 +17,10 @@ from storm_gateway.protocol.events import MemberJoined, MessageEvent
 from storm_gateway.store.base import Rule
 from storm_gateway.store.log import message_event
 from storm_gateway.store.records import Access, Appended, AppendMessage, Join, Joined
-from storm_gateway.store.tables import changes, members, messages, users
+from storm_gateway.store.tables import changes, members, users
 from storm_gateway.store.times import rfc3339
 from storm_gateway.store.transaction import NO_CHANNEL, State, Transaction, states
 
-_MESSAGE = ("channel_id", "seq", "user_id", "payload", "sent_at", "ref")
 _MEMBER = ("channel_id", "user_id", "standing", "joined_at", "read_seq")
 _CHANGE = ("channel_id", "seq", "kind", "actor", "subject", "data", "sent_at")
 _USER = ("id", "display_name", "created_at", "admin")
@@ -94,6 +93,7 @@ class _Play:
         tx = self.tx
         pairs: dict[tuple[int, str], None] = {}
         refs = []
+        entering = []
         for write in self.batch:
             if type(write) is Append:
                 message = write.message
@@ -101,7 +101,10 @@ class _Play:
                 if message.ref is not None:
                     refs.append((message.channel_id, message.user_id, message.ref))
             else:
-                pairs[write.join.channel_id, write.join.user_id] = None  # type: ignore[union-attr]
+                join = write.join  # type: ignore[union-attr]
+                pairs[join.channel_id, join.user_id] = None
+                entering.append(join.user_id)
+        tx.lock({channel_id for channel_id, _ in pairs}, entering)
         found = states(tx.connection, tx.dialect, tx.settings.admin_ids, pairs)
         self.states = dict(zip(pairs, found, strict=True))
         if refs:
@@ -121,7 +124,7 @@ class _Play:
             raise UnauthenticatedError("This user was deleted.")
         rule(state.access)
         if not state.user_known and user_id not in self.users:
-            self.users[user_id] = (user_id, user_id, self.tx.now, 0)
+            self.users[user_id] = (user_id, user_id, self.tx.now, False)
         return state
 
     def _append(self, write: Append) -> Appended:
@@ -179,23 +182,20 @@ class _Play:
         tx = self.tx
         connection, dialect = tx.connection, tx.dialect
         if self.users:
-            dialect.insert(connection, users, _USER, list(self.users.values()))
+            # Two nodes that meet the same new users insert them in the same order: no deadlock.
+            dialect.insert_new(connection, users, _USER, sorted(self.users.values()))
         if self.members:
             dialect.insert(connection, members, _MEMBER, self.members)
         if self.changes:
             dialect.insert(connection, changes, _CHANGE, self.changes)
+        moved = [
+            (id_, state.channel.head, state.channel.member_count)
+            for id_, state in self.moved.items()
+        ]
         if self.rows:
-            ids = dialect.message_ids(connection, len(self.rows))
+            ids = dialect.append(connection, self.rows, moved)
             for event, id_ in zip(self.messages, ids, strict=True):
                 event.id = id_
-            rows = [(id_, *row) for id_, row in zip(ids, self.rows, strict=True)]
-            dialect.insert(connection, messages, ("id", *_MESSAGE), rows)
-            tx.stored += len(rows)
-        if self.moved:
-            dialect.advance(
-                connection,
-                [
-                    (id_, state.channel.head, state.channel.member_count)
-                    for id_, state in self.moved.items()
-                ],
-            )
+            tx.stored += len(self.rows)
+        elif moved:
+            dialect.advance(connection, moved)

@@ -9,10 +9,8 @@ from storm_gateway.errors import ConflictError
 from storm_gateway.store.channels import make, named
 from storm_gateway.store.members import enter
 from storm_gateway.store.records import ImportMessage
-from storm_gateway.store.tables import messages, users
+from storm_gateway.store.tables import users
 from storm_gateway.store.transaction import Transaction, states
-
-_MESSAGE = ("id", "channel_id", "seq", "user_id", "payload", "sent_at", "ref")
 
 
 def load(
@@ -20,6 +18,7 @@ def load(
 ) -> tuple[int, int, int]:
     """Store what is not there yet: (channel id, stored, already there)."""
     channel_id = _channel(tx, channel_name)
+    tx.lock([channel_id])
     refs = [(channel_id, message.user_id, _ref(source, message.key)) for message in batch]
     known = {refs[row[0]] for row in tx.dialect.stored(tx.connection, refs)}
     found = states(
@@ -30,13 +29,13 @@ def load(
     )
     authors = dict.fromkeys(message.user_id for message in batch)
     strangers = [
-        (author, author, tx.now, 0)
+        (author, author, tx.now, False)
         for author, state in zip(authors, found, strict=True)
         if state is not None and not state.user_known
     ]
     if strangers:
         columns = ("id", "display_name", "created_at", "admin")
-        tx.dialect.insert(tx.connection, users, columns, strangers)
+        tx.dialect.insert_new(tx.connection, users, columns, sorted(strangers))
     fresh = []
     for message, ref in zip(batch, refs, strict=True):
         if ref not in known:
@@ -46,10 +45,8 @@ def load(
         state = found[0]
         assert state is not None  # noqa: S101 _channel made it
         channel = state.channel
-        ids = tx.dialect.message_ids(tx.connection, len(fresh))
         rows = [
             (
-                id_,
                 channel_id,
                 channel.head + at,
                 message.user_id,
@@ -58,11 +55,10 @@ def load(
                 message.sent_at,
                 ref,
             )
-            for at, (id_, (message, ref)) in enumerate(zip(ids, fresh, strict=True), start=1)
+            for at, (message, ref) in enumerate(fresh, start=1)
         ]
-        tx.dialect.insert(tx.connection, messages, _MESSAGE, rows)
-        head = channel.head + len(fresh)
-        tx.dialect.advance(tx.connection, [(channel_id, head, channel.member_count)])
+        moved = (channel_id, channel.head + len(fresh), channel.member_count)
+        tx.dialect.append(tx.connection, rows, [moved])
     return channel_id, len(fresh), len(batch) - len(fresh)
 
 

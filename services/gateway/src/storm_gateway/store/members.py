@@ -39,6 +39,7 @@ def enter(
 
 def add(tx: Transaction, channel_id: int, user_id: str, by: str, rule: Rule) -> bool:
     """Invite; False when already a member."""
+    tx.lock([channel_id], [user_id])
     rule(tx.state(channel_id, by).access)
     state = tx.state(channel_id, user_id)
     if not state.user_known or state.user_deleted:

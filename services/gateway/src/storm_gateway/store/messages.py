@@ -80,7 +80,7 @@ class SqlMessages:
             )
             return message_id, seq
 
-        return await self._backend.commits.write(write)
+        return await self._backend.commits.write(write, may_wait=True)
 
     async def delete(
         self, channel_id: int, message_id: int, user_id: str, ref: str | None, rule: AuthorRule
@@ -108,7 +108,7 @@ class SqlMessages:
             )
             return message_id, seq
 
-        return await self._backend.commits.write(write)
+        return await self._backend.commits.write(write, may_wait=True)
 
     async def react(
         self,
@@ -152,7 +152,7 @@ class SqlMessages:
             tx.log(event, actor=user_id, ref=ref)
             return message_id, seq
 
-        return await self._backend.commits.write(write)
+        return await self._backend.commits.write(write, may_wait=True)
 
     async def page(
         self, channel_id: int, *, limit: int, before: int | None = None, after: int | None = None
@@ -208,19 +208,22 @@ class SqlMessages:
 
     async def set_read(self, channel_id: int, user_id: str, seq: int) -> int:
         def write(tx: Transaction) -> int:
-            state = tx.state(channel_id, user_id)
-            if state.access.standing in (None, "banned"):
+            row = (members.c.channel_id == channel_id) & (members.c.user_id == user_id)
+            # The row, not the channel: reading must not hold up those who write.
+            query = select(members.c.standing, members.c.read_seq).where(row).with_for_update()
+            member = tx.connection.execute(query).first()
+            state = tx.state(channel_id, user_id, lock=False)
+            if member is None or member.standing == "banned":
                 if state.channel.visibility == "public":
                     raise ForbiddenError("Only members have a read cursor.")
                 raise NotFoundError(NO_CHANNEL)
-            row = (members.c.channel_id == channel_id) & (members.c.user_id == user_id)
-            was = int(tx.connection.execute(select(members.c.read_seq).where(row)).scalar_one())
+            was = int(member.read_seq)
             now = max(was, min(seq, state.channel.head))
             if now > was:
                 tx.connection.execute(update(members).where(row).values(read_seq=now))
             return now
 
-        return await self._backend.commits.write(write)
+        return await self._backend.commits.write(write, may_wait=True)
 
     async def load(
         self, channel_name: str, messages: Sequence[ImportMessage], source: str

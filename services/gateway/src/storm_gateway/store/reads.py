@@ -81,17 +81,24 @@ class _Job(Generic[T]):
         self._cancelled = False
 
     def run(self) -> T:
-        with self._database.read() as connection:
+        # Nobody waits for it any more: it must not keep others waiting.
+        self._go_on()
+        return self._database.read(self._run)
+
+    def _run(self, connection: Connection) -> T:
+        with self._lock:
+            self._go_on()
+            self._connection = connection
+        try:
+            return self._read(connection)
+        finally:
+            # From here on the connection is someone else's: it must not be interrupted.
             with self._lock:
-                if self._cancelled:
-                    raise UnavailableError("The store took too long. Try again.")
-                self._connection = connection
-            try:
-                return self._read(connection)
-            finally:
-                # From here on the connection is someone else's: it must not be interrupted.
-                with self._lock:
-                    self._connection = None
+                self._connection = None
+
+    def _go_on(self) -> None:
+        if self._cancelled:
+            raise UnavailableError("The store took too long. Try again.")
 
     def interrupt(self) -> bool:
         """Stop what runs, and never begin what does not; whether something ran."""

@@ -4,12 +4,12 @@ import logging
 import sqlite3
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 from sqlalchemy import Connection, Engine, NullPool, QueuePool, create_engine, event
@@ -18,10 +18,12 @@ from sqlalchemy.exc import ArgumentError, DBAPIError
 
 from storm_gateway.config import Config
 from storm_gateway.errors import UnavailableError
-from storm_gateway.store.dialect import Dialect, SqliteDialect
+from storm_gateway.store.dialect import Dialect
 from storm_gateway.store.migrate import upgrade
+from storm_gateway.store.sqlite_dialect import SqliteDialect
 
 log = logging.getLogger("storm.store")
+T = TypeVar("T")
 
 OLDEST = (3, 38, 0)
 """The first SQLite that knows ``->>``."""
@@ -100,6 +102,7 @@ class SqliteDatabase:
     ) -> None:
         self.path = path
         self.dialect: Dialect = SqliteDialect()
+        self.shared = False
         self._timeout_seconds = timeout_seconds
         self._module = module or _module()
         self.facts = _facts_of(self._module)
@@ -145,8 +148,7 @@ class SqliteDatabase:
             max_overflow=0,
             hide_parameters=True,
         )
-        with self.write() as connection:
-            return upgrade(connection)
+        return self.write(upgrade)
 
     def close(self) -> None:
         self._drop_writer()
@@ -154,8 +156,16 @@ class SqliteDatabase:
             if engine is not None:
                 engine.dispose()
 
+    def write(self, work: Callable[[Connection], T]) -> T:
+        with self._writing() as connection:
+            return work(connection)
+
+    def read(self, work: Callable[[Connection], T]) -> T:
+        with self._reading_connection() as connection:
+            return work(connection)
+
     @contextmanager
-    def write(self) -> Iterator[Connection]:
+    def _writing(self) -> Iterator[Connection]:
         if self._reader_waits:
             # Locks are not fair: a writer that never pauses would keep its reader out for ever.
             time.sleep(0.001)
@@ -170,7 +180,7 @@ class SqliteDatabase:
                 raise
 
     @contextmanager
-    def read(self) -> Iterator[Connection]:
+    def _reading_connection(self) -> Iterator[Connection]:
         if self.facts.safe:
             assert self._reading is not None, "open() comes first"  # noqa: S101
             with self._reading.connect() as connection:
@@ -187,6 +197,9 @@ class SqliteDatabase:
         driver = connection.connection.driver_connection
         if driver is not None:
             driver.interrupt()
+
+    def conflict(self, error: BaseException) -> bool:
+        return False
 
     def failure(self, error: BaseException) -> UnavailableError | None:
         code = _code(error)

@@ -15,15 +15,19 @@ from sqlalchemy import (
     MetaData,
     PrimaryKeyConstraint,
     Table,
-    Text,
     false,
     text,
 )
+from sqlalchemy import Text as AnyText
+from sqlalchemy.dialects import postgresql
 
 metadata = MetaData()
 
 # SQLite gives row ids only to a column declared exactly INTEGER.
 Key = BigInteger().with_variant(Integer, "sqlite")
+
+# Ordered by code point everywhere: as SQLite does, whatever language a server was set up for.
+Text = AnyText().with_variant(postgresql.TEXT(collation="C"), "postgresql")
 
 users = Table(
     "users",

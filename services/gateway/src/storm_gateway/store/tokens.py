@@ -22,7 +22,7 @@ class SqlTokens:
         def write(tx: Transaction) -> None:
             _insert(tx, token_hash, family, user_id, expires_at)
 
-        await self._backend.commits.write(write)
+        await self._backend.commits.write(write, may_wait=True)
 
     async def rotate(
         self, old_hash: bytes, new_hash: bytes, expires_at: float, now: float
@@ -50,17 +50,17 @@ class SqlTokens:
             _insert(tx, new_hash, found.family, found.user_id, expires_at)
             return Rotation("rotated", found.user_id, found.family)
 
-        return await self._backend.commits.write(write)
+        return await self._backend.commits.write(write, may_wait=True)
 
     async def revoke(self, token_hash: bytes) -> str | None:
         def write(tx: Transaction) -> str | None:
-            query = select(refresh_tokens.c.family).where(refresh_tokens.c.hash == token_hash)
-            family: str | None = tx.connection.execute(query).scalar_one_or_none()
-            if family is not None:
-                _revoke_family(tx, family, time.time())
-            return family
+            found = tx.connection.execute(_token(token_hash)).first()
+            if found is None:
+                return None
+            _revoke_family(tx, found.family, time.time())
+            return str(found.family)
 
-        return await self._backend.commits.write(write)
+        return await self._backend.commits.write(write, may_wait=True)
 
     async def revoke_user(self, user_id: str, at: float) -> None:
         await self._backend.commits.write(lambda tx: revoke_user(tx, user_id, at))
@@ -90,27 +90,37 @@ class SqlTokens:
             )
             return tx.connection.execute(expired).rowcount + tx.connection.execute(void).rowcount
 
-        return await self._backend.commits.write(write)
+        return await self._backend.commits.write(write, may_wait=True)
 
 
 def _token(token_hash: bytes) -> Select[Any]:
-    return select(refresh_tokens).where(refresh_tokens.c.hash == token_hash)
+    # Locked (SQLite has one writer anyway): of two nodes that use it at once the second waits,
+    # and sees what the first made of it.
+    return select(refresh_tokens).where(refresh_tokens.c.hash == token_hash).with_for_update()
 
 
 def revoke_user(tx: Transaction, user_id: str, at: float) -> None:
     """Void all logins of the user, and every access token issued before ``at``."""
-    tx.connection.execute(delete(refresh_tokens).where(refresh_tokens.c.user_id == user_id))
+    _forget(tx, refresh_tokens.c.user_id == user_id)
     _note(tx, "user", user_id, at)
 
 
 def _revoke_family(tx: Transaction, family: str, at: float) -> None:
-    tx.connection.execute(delete(refresh_tokens).where(refresh_tokens.c.family == family))
+    _forget(tx, refresh_tokens.c.family == family)
     _note(tx, "family", family, at)
+
+
+def _forget(tx: Transaction, these: ColumnElement[bool]) -> None:
+    # A swap on another node may commit the next token while we wait for its row, and a statement
+    # does not see what came after its begin: look again until none is left.
+    while tx.connection.execute(delete(refresh_tokens).where(these)).rowcount:
+        pass
 
 
 def _note(tx: Transaction, kind: str, name: str, at: float) -> None:
     this: ColumnElement[bool] = (revocations.c.kind == kind) & (revocations.c.name == name)
-    known = tx.connection.execute(select(revocations.c.at).where(this)).scalar_one_or_none()
+    query = select(revocations.c.at).where(this).with_for_update()
+    known = tx.connection.execute(query).scalar_one_or_none()
     if known is None:
         tx.connection.execute(insert(revocations).values(kind=kind, name=name, at=at))
     elif known < at:

@@ -46,7 +46,7 @@ class State(msgspec.Struct, gc=False):
 class Transaction:
     """One transaction of the writer, shared by all writes of a batch."""
 
-    __slots__ = ("connection", "dialect", "events", "now", "settings", "stored")
+    __slots__ = ("_locked", "connection", "dialect", "events", "now", "settings", "stored")
 
     def __init__(self, connection: Connection, dialect: Dialect, settings: Settings) -> None:
         self.connection = connection
@@ -58,18 +58,32 @@ class Transaction:
         """What is to be published after the commit."""
         self.stored = 0
         """Messages stored."""
+        self._locked: set[int] = set()
 
     @property
     def sent_at(self) -> str:
         """``now`` as events show it."""
         return rfc3339(self.now)
 
-    def rows(self, query: Select[Any]) -> list[list[Any]]:
+    def rows(self, query: Select[Any]) -> Sequence[Sequence[Any]]:
         """All rows of a query."""
         return self.dialect.rows(self.connection, query)
 
-    def state(self, channel_id: int, user_id: str) -> State:
-        """Channel and user as they are now. ``NotFoundError``: no channel, or deleted."""
+    def lock(self, channel_ids: Iterable[int], user_ids: Iterable[str] = ()) -> None:
+        """No other node writes to these channels, or deletes these users, until the commit."""
+        missing = set(channel_ids) - self._locked
+        users = set(user_ids)
+        if missing or users:
+            self.dialect.lock(self.connection, missing, users)
+            self._locked |= missing
+
+    def state(self, channel_id: int, user_id: str, *, lock: bool = True) -> State:
+        """Channel and user as they are now. ``NotFoundError``: no channel, or deleted.
+
+        Without ``lock`` another node may be writing to the channel at this moment.
+        """
+        if lock:
+            self.lock([channel_id])
         found = states(
             self.connection, self.dialect, self.settings.admin_ids, [(channel_id, user_id)]
         )[0]

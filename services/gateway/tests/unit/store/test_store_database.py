@@ -1,6 +1,7 @@
 """The file, its version, its tables, and what the settings may ask for."""
 
 import stat
+from collections.abc import Callable
 from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
@@ -35,16 +36,24 @@ def _tables(connection: Connection) -> dict[str, str]:
     return {name: " ".join(sql.split()) for name, sql in rows}
 
 
+def _do(statement: str) -> Callable[[Connection], None]:
+    return lambda connection: connection.execute(text(statement)).close()
+
+
 def test_the_migrations_lead_to_the_very_tables_that_the_code_uses(tmp_path: Path) -> None:
     database = SqliteDatabase(tmp_path / "migrated.db", 1)
     database.open()
     plain = create_engine("sqlite://")
     metadata.create_all(plain)
-    with database.write() as migrated, plain.connect() as created:
-        assert _tables(migrated) == _tables(created)
+
+    def compare(migrated: Connection) -> None:
+        with plain.connect() as created:
+            assert _tables(migrated) == _tables(created)
         context = MigrationContext.configure(migrated, opts={"compare_type": True})
         assert compare_metadata(context, metadata) == []
         assert current(migrated) == newest(migrated)
+
+    database.write(compare)
     plain.dispose()
     database.close()
 
@@ -52,7 +61,8 @@ def test_the_migrations_lead_to_the_very_tables_that_the_code_uses(tmp_path: Pat
 def test_migrations_go_down_and_up_again(tmp_path: Path) -> None:
     database = SqliteDatabase(tmp_path / "storm.db", 1)
     database.open()
-    with database.write() as connection:
+
+    def go(connection: Connection) -> None:
         before = _tables(connection)
         downgrade(connection)
         assert _tables(connection) == {}
@@ -63,14 +73,15 @@ def test_migrations_go_down_and_up_again(tmp_path: Path) -> None:
         upgrade(connection)
         found = connection.execute(text("SELECT id, name, visibility FROM channels")).all()
         assert [tuple(row) for row in found] == [(1, "general", "public")]
+
+    database.write(go)
     database.close()
 
 
 def test_a_database_of_a_newer_version_is_left_alone(tmp_path: Path) -> None:
     database = SqliteDatabase(tmp_path / "storm.db", 1)
     database.open()
-    with database.write() as connection:
-        connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+    database.write(_do("UPDATE alembic_version SET version_num = '9999'"))
     database.close()
     with pytest.raises(ValueError, match="update STORM"):
         SqliteDatabase(tmp_path / "storm.db", 1).open()
@@ -88,8 +99,7 @@ def test_bringing_up_to_date_says_what_was_done(tmp_path: Path) -> None:
 def test_folder_and_file_are_private(tmp_path: Path) -> None:
     database = SqliteDatabase(path_of(Config(data_dir=tmp_path / "data")), 1)
     database.open()
-    with database.write() as connection:
-        connection.execute(text("UPDATE channels SET topic = 'x'"))
+    database.write(_do("UPDATE channels SET topic = 'x'"))
     assert stat.S_IMODE((tmp_path / "data").stat().st_mode) == 0o700
     for name in ("storm.db", "storm.db-wal"):
         assert stat.S_IMODE((tmp_path / "data" / name).stat().st_mode) == 0o600
@@ -99,10 +109,13 @@ def test_folder_and_file_are_private(tmp_path: Path) -> None:
 def test_a_commit_waits_for_the_disk(tmp_path: Path) -> None:
     database = SqliteDatabase(tmp_path / "storm.db", 1)
     database.open()
-    with database.write() as connection:
+
+    def look(connection: Connection) -> None:
         assert connection.execute(text("PRAGMA journal_mode")).scalar() == "wal"
         assert connection.execute(text("PRAGMA synchronous")).scalar() == 2
         assert connection.execute(text("PRAGMA mmap_size")).scalar() == 0
+
+    database.write(look)
     database.close()
 
 
@@ -151,10 +164,11 @@ def test_an_unsafe_version_is_told_and_gets_one_connection(tmp_path: Path, caplo
     old = SimpleNamespace(**{**vars(module), "sqlite_version": "3.51.2"})
     database = SqliteDatabase(tmp_path / "storm.db", 1, old)
     database.open()
-    with database.read() as reading:
-        reading_on = reading.connection.driver_connection
-    with database.write() as writing:
-        assert writing.connection.driver_connection is reading_on
+
+    def driver_of(connection: Connection) -> object:
+        return connection.connection.driver_connection
+
+    assert database.read(driver_of) is database.write(driver_of)
     with (
         closing(module.connect(tmp_path / "storm.db", timeout=0)) as other,
         pytest.raises(module.OperationalError, match="locked"),

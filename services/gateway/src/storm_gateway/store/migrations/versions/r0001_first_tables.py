@@ -4,21 +4,23 @@ import time
 
 import sqlalchemy as sa
 from alembic import op
+from sqlalchemy.dialects import postgresql
 
 revision = "0001"
 down_revision = None
 branch_labels = None
 depends_on = None
 
+Text = sa.Text().with_variant(postgresql.TEXT(collation="C"), "postgresql")
 Key = sa.BigInteger().with_variant(sa.Integer, "sqlite")
 
 
 def upgrade() -> None:
     op.create_table(
         "users",
-        sa.Column("id", sa.Text, primary_key=True),
-        sa.Column("display_name", sa.Text, nullable=False),
-        sa.Column("password_hash", sa.Text),
+        sa.Column("id", Text, primary_key=True),
+        sa.Column("display_name", Text, nullable=False),
+        sa.Column("password_hash", Text),
         sa.Column("created_at", sa.BigInteger, nullable=False),
         sa.Column("admin", sa.Boolean, nullable=False, server_default=sa.false()),
         sa.Column("deleted_at", sa.BigInteger),
@@ -26,16 +28,16 @@ def upgrade() -> None:
     channels = op.create_table(
         "channels",
         sa.Column("id", Key, primary_key=True),
-        sa.Column("name", sa.Text, nullable=False),
-        sa.Column("topic", sa.Text, nullable=False),
-        sa.Column("visibility", sa.Text, nullable=False),
-        sa.Column("created_by", sa.Text, nullable=False),
+        sa.Column("name", Text, nullable=False),
+        sa.Column("topic", Text, nullable=False),
+        sa.Column("visibility", Text, nullable=False),
+        sa.Column("created_by", Text, nullable=False),
         sa.Column("created_at", sa.BigInteger, nullable=False),
         sa.Column("deleted_at", sa.BigInteger),
         sa.Column("head", sa.BigInteger, nullable=False, server_default="0"),
         sa.Column("member_count", sa.Integer, nullable=False, server_default="0"),
-        sa.Column("user_low", sa.Text),
-        sa.Column("user_high", sa.Text),
+        sa.Column("user_low", Text),
+        sa.Column("user_high", Text),
     )
     named = sa.text("deleted_at IS NULL AND visibility <> 'direct'")
     op.create_index(
@@ -58,8 +60,8 @@ def upgrade() -> None:
     op.create_table(
         "members",
         sa.Column("channel_id", sa.BigInteger, nullable=False),
-        sa.Column("user_id", sa.Text, nullable=False),
-        sa.Column("standing", sa.Text, nullable=False),
+        sa.Column("user_id", Text, nullable=False),
+        sa.Column("standing", Text, nullable=False),
         sa.Column("joined_at", sa.BigInteger, nullable=False),
         sa.Column("read_seq", sa.BigInteger, nullable=False),
         sa.PrimaryKeyConstraint("channel_id", "user_id"),
@@ -71,10 +73,10 @@ def upgrade() -> None:
         sa.Column("id", Key, primary_key=True),
         sa.Column("channel_id", sa.BigInteger, nullable=False),
         sa.Column("seq", sa.BigInteger, nullable=False),
-        sa.Column("user_id", sa.Text, nullable=False),
-        sa.Column("payload", sa.Text, nullable=False),
+        sa.Column("user_id", Text, nullable=False),
+        sa.Column("payload", Text, nullable=False),
         sa.Column("sent_at", sa.BigInteger, nullable=False),
-        sa.Column("ref", sa.Text),
+        sa.Column("ref", Text),
         sa.Column("edited_at", sa.BigInteger),
         sa.Column("deleted_at", sa.BigInteger),
         sa.Column("deleted_seq", sa.BigInteger),
@@ -93,13 +95,13 @@ def upgrade() -> None:
         "changes",
         sa.Column("channel_id", sa.BigInteger, nullable=False),
         sa.Column("seq", sa.BigInteger, nullable=False),
-        sa.Column("kind", sa.Text, nullable=False),
-        sa.Column("actor", sa.Text, nullable=False),
-        sa.Column("subject", sa.Text),
+        sa.Column("kind", Text, nullable=False),
+        sa.Column("actor", Text, nullable=False),
+        sa.Column("subject", Text),
         sa.Column("message_id", sa.BigInteger),
-        sa.Column("data", sa.Text),
+        sa.Column("data", Text),
         sa.Column("sent_at", sa.BigInteger, nullable=False),
-        sa.Column("ref", sa.Text),
+        sa.Column("ref", Text),
         sa.PrimaryKeyConstraint("channel_id", "seq"),
         sqlite_with_rowid=False,
     )
@@ -114,8 +116,8 @@ def upgrade() -> None:
     op.create_table(
         "reactions",
         sa.Column("message_id", sa.BigInteger, nullable=False),
-        sa.Column("emoji", sa.Text, nullable=False),
-        sa.Column("user_id", sa.Text, nullable=False),
+        sa.Column("emoji", Text, nullable=False),
+        sa.Column("user_id", Text, nullable=False),
         sa.Column("seq", sa.BigInteger, nullable=False),
         sa.PrimaryKeyConstraint("message_id", "emoji", "user_id"),
         sqlite_with_rowid=False,
@@ -123,8 +125,8 @@ def upgrade() -> None:
     op.create_table(
         "refresh_tokens",
         sa.Column("hash", sa.LargeBinary, primary_key=True),
-        sa.Column("family", sa.Text, nullable=False),
-        sa.Column("user_id", sa.Text, nullable=False),
+        sa.Column("family", Text, nullable=False),
+        sa.Column("user_id", Text, nullable=False),
         sa.Column("expires_at", sa.Float, nullable=False),
         sa.Column("used_at", sa.Float),
     )
@@ -133,8 +135,8 @@ def upgrade() -> None:
     op.create_index("refresh_tokens_expiry", "refresh_tokens", ["expires_at"])
     op.create_table(
         "revocations",
-        sa.Column("kind", sa.Text, nullable=False),
-        sa.Column("name", sa.Text, nullable=False),
+        sa.Column("kind", Text, nullable=False),
+        sa.Column("name", Text, nullable=False),
         sa.Column("at", sa.Float, nullable=False),
         sa.PrimaryKeyConstraint("kind", "name"),
         sqlite_with_rowid=False,
@@ -152,6 +154,9 @@ def upgrade() -> None:
             }
         ],
     )
+    if op.get_bind().dialect.name == "postgresql":
+        # The row above brought its own id: the next one is 2.
+        op.execute("SELECT setval('channels_id_seq', 1)")
 
 
 def downgrade() -> None:

@@ -1,0 +1,145 @@
+"""PostgreSQL: one database for many nodes."""
+
+import logging
+import threading
+from collections.abc import Callable
+from typing import TypeVar
+
+from sqlalchemy import Connection
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError
+
+from storm_gateway.errors import UnavailableError
+from storm_gateway.store.dialect import Dialect
+from storm_gateway.store.migrate import current, newest, upgrade
+from storm_gateway.store.postgres_dialect import PostgresDialect, ask
+from storm_gateway.store.postgres_errors import failure_of, is_conflict
+from storm_gateway.store.postgres_session import PostgresSession
+
+log = logging.getLogger("storm.store")
+T = TypeVar("T")
+
+MIGRATION_SECONDS = 600.0
+"""How long a node waits at its start for the tables to be brought up to date, by it or another."""
+
+_MIGRATION_LOCK = 0x53544F524D
+"""Any number that nobody else uses in this database ("STORM")."""
+
+OLDEST = 130_000
+
+
+def dsn_of(url: str) -> str:
+    """What the driver takes. Raises ``ValueError``, without the secrets, for what cannot be."""
+    try:
+        parsed = make_url(url)
+    except (ArgumentError, ValueError):
+        parsed = None
+    if parsed is None or not parsed.database:
+        raise ValueError(
+            "STORM_DATABASE_URL must name a database: postgresql://user:password@host/database"
+        )
+    return "postgresql" + url[url.index("://") :]
+
+
+def _settings(timeout_seconds: float) -> dict[str, str]:
+    def milliseconds(share: float) -> str:
+        return str(max(1, round(timeout_seconds * share * 1000)))
+
+    return {
+        "application_name": "storm",
+        # In this order: a node that froze in its transaction loses it before those that wait
+        # for its locks give up, and the server ends a statement before we end the connection.
+        "idle_in_transaction_session_timeout": milliseconds(0.5),
+        "lock_timeout": milliseconds(0.8),
+        "statement_timeout": milliseconds(0.9),
+        "default_transaction_isolation": "read committed",
+        # Compiling our short statements costs more than running them.
+        "jit": "off",
+    }
+
+
+class PostgresDatabase:
+    """A session (event loop, connection) for each thread that comes; the threads are few."""
+
+    def __init__(self, dsn: str, timeout_seconds: float, readers: int) -> None:
+        self.dialect: Dialect = PostgresDialect()
+        self.shared = True
+        self.readers = readers
+        self._dsn = dsn
+        self._timeout_seconds = timeout_seconds
+        self._settings = _settings(timeout_seconds)
+        self._sessions: list[PostgresSession] = []
+        self._lock = threading.Lock()
+        self._own = threading.local()
+
+    def open(self) -> tuple[str | None, str]:
+        # No limits here: bringing large tables up to date may take its time.
+        session = PostgresSession(
+            self._dsn, MIGRATION_SECONDS, {"application_name": "storm (migration)", "jit": "off"}
+        )
+        try:
+            found = session.run(_check, transaction=False)
+            if found is not None:
+                return found, found
+            return session.run(_migrate, transaction=True)
+        finally:
+            session.close()
+
+    def close(self) -> None:
+        with self._lock:
+            sessions, self._sessions = self._sessions, []
+        for session in sessions:
+            session.close()
+
+    def write(self, work: Callable[[Connection], T]) -> T:
+        return self._session().run(work, transaction=True)
+
+    def read(self, work: Callable[[Connection], T]) -> T:
+        return self._session().run(work, transaction=False)
+
+    def interrupt(self, connection: Connection) -> None:
+        with self._lock:
+            for session in self._sessions:
+                if session.holds(connection):
+                    session.interrupt()
+
+    def conflict(self, error: BaseException) -> bool:
+        return is_conflict(error)
+
+    def failure(self, error: BaseException) -> UnavailableError | None:
+        return failure_of(error)
+
+    def _session(self) -> PostgresSession:
+        session: PostgresSession | None = getattr(self._own, "session", None)
+        if session is None:
+            session = PostgresSession(self._dsn, self._timeout_seconds, self._settings)
+            self._own.session = session
+            with self._lock:
+                self._sessions.append(session)
+        return session
+
+
+def _check(connection: Connection) -> str | None:
+    """The revision when it is the newest. Raises ``ValueError`` for a server that cannot do."""
+    (facts,) = ask(
+        connection,
+        "SELECT current_setting('server_version_num')::int, current_setting('server_version'), "
+        "current_setting('server_encoding'), current_setting('fsync')::bool",
+    )
+    number, version, encoding, fsync = facts
+    if number < OLDEST:
+        raise ValueError(f"PostgreSQL {version} is too old: STORM needs 13")
+    if encoding != "UTF8":
+        raise ValueError(
+            f"The database keeps its text as {encoding}: make one with ENCODING 'UTF8'"
+        )
+    if not fsync:
+        log.warning("PostgreSQL runs with fsync=off: acknowledged messages can be lost in a crash")
+    found = current(connection)
+    return found if found == newest(connection) else None
+
+
+def _migrate(connection: Connection) -> tuple[str | None, str]:
+    # Nodes that start together come one after the other; the second finds all done.
+    ask(connection, "SELECT pg_advisory_xact_lock($1)", _MIGRATION_LOCK)
+    return upgrade(connection)

@@ -1,0 +1,162 @@
+"""PostgreSQL's statements. Those that many rows or many messages a second go through are given to
+the driver as they are; many rows are one parameter, a JSON array, whose text is cheap to make.
+"""
+
+from collections.abc import Iterable, Sequence
+from functools import lru_cache
+from typing import Any
+
+import msgspec
+from sqlalchemy import BigInteger, Boolean, Connection, Integer, Select, Table
+from sqlalchemy.util import await_only
+
+from storm_gateway.store.dialect import MESSAGE_COLUMNS, Row
+from storm_gateway.store.tables import messages
+
+_encode = msgspec.json.encode
+
+# Two statements, because each sees what was committed before *it* began: the rows are locked by
+# the first, and read by the next when the last writer is known to be through (READ COMMITTED).
+# The order of the ids keeps two nodes from waiting for each other.
+_LOCK_USERS = "SELECT 1 FROM users WHERE id = ANY($1::text[]) ORDER BY id FOR SHARE"
+_LOCK = "SELECT 1 FROM channels WHERE id = ANY($1::bigint[]) ORDER BY id FOR NO KEY UPDATE"
+
+_STATES = """
+SELECT c.visibility, c.deleted_at IS NOT NULL, c.head, c.member_count, m.standing, u.admin,
+    CASE WHEN u.id IS NULL THEN NULL ELSE u.deleted_at IS NOT NULL END
+FROM unnest($1::bigint[], $2::text[]) WITH ORDINALITY AS p (channel_id, user_id, at)
+LEFT JOIN channels AS c ON c.id = p.channel_id
+LEFT JOIN members AS m ON m.channel_id = p.channel_id AND m.user_id = p.user_id
+LEFT JOIN users AS u ON u.id = p.user_id
+ORDER BY p.at
+"""
+
+_STORED = """
+SELECT p.at - 1, m.id, m.seq, m.payload, m.sent_at, m.edited_at, m.deleted_at
+FROM unnest($1::bigint[], $2::text[], $3::text[]) WITH ORDINALITY
+    AS p (channel_id, user_id, ref, at)
+JOIN messages AS m ON m.channel_id = p.channel_id AND m.user_id = p.user_id AND m.ref = p.ref
+"""
+
+_ADVANCE = """
+UPDATE channels SET head = (j ->> 1)::bigint, member_count = (j ->> 2)::integer
+FROM jsonb_array_elements($1::jsonb) AS j WHERE channels.id = (j ->> 0)::bigint
+"""
+
+_HEADS = "SELECT id, head FROM channels WHERE id = ANY($1::bigint[]) AND deleted_at IS NULL"
+
+# The three parts are one statement, so they see the log of one moment.
+_REPLAY = """
+WITH span AS MATERIALIZED (
+    SELECT head, greatest($2::bigint, least($4::bigint, head) - $3::bigint) AS low,
+        least($4::bigint, head) AS high
+    FROM channels WHERE id = $1::bigint AND deleted_at IS NULL)
+SELECT head,
+    (SELECT json_agg(json_build_array(
+            seq, id, user_id, payload, sent_at, edited_at, deleted_at))::text
+     FROM messages WHERE channel_id = $1 AND seq > low AND seq <= high),
+    (SELECT json_agg(json_build_array(c.seq, c.kind, c.actor, c.subject, c.data, c.sent_at,
+            m.id, m.seq, m.payload))::text
+     FROM changes AS c LEFT JOIN messages AS m ON m.id = c.message_id
+     WHERE c.channel_id = $1 AND c.seq > low AND c.seq <= high)
+FROM span
+"""
+
+_decode_rows = msgspec.json.Decoder(list[list[Any]]).decode
+
+
+def _cast(table: Table, column: str) -> str:
+    kind = table.c[column].type
+    if isinstance(kind, BigInteger):
+        return "::bigint"
+    if isinstance(kind, Boolean):
+        return "::boolean"
+    return "::integer" if isinstance(kind, Integer) else ""
+
+
+@lru_cache(maxsize=64)
+def _insert(table: Table, columns: tuple[str, ...]) -> str:
+    values = ", ".join(f"(j ->> {at}){_cast(table, name)}" for at, name in enumerate(columns))
+    # Names come from tables.py, never from outside.
+    return (
+        f"INSERT INTO {table.name} ({', '.join(columns)}) SELECT {values} "  # noqa: S608
+        "FROM jsonb_array_elements($1::jsonb) AS j"
+    )
+
+
+_APPEND = (
+    "WITH moved AS ("
+    + _ADVANCE.replace("$1", "$2")
+    + ")"
+    + _insert(messages, MESSAGE_COLUMNS)
+    + " RETURNING channel_id, seq, id"
+)
+
+
+def ask(connection: Connection, statement: str, *values: Any) -> list[Any]:
+    """The rows of a statement, straight from the driver."""
+    driver: Any = connection.connection.driver_connection
+    rows: list[Any] = await_only(driver.fetch(statement, *values))
+    return rows
+
+
+class PostgresDialect:
+    """PostgreSQL 13 or later."""
+
+    def rows(self, connection: Connection, query: Select[Any]) -> Sequence[Row]:
+        return connection.execute(query).all()
+
+    def lock(
+        self, connection: Connection, channel_ids: Iterable[int], user_ids: Iterable[str] = ()
+    ) -> None:
+        users, channels = list(user_ids), list(channel_ids)
+        # Users first, as everywhere.
+        if users:
+            ask(connection, _LOCK_USERS, users)
+        if channels:
+            ask(connection, _LOCK, channels)
+
+    def states(self, connection: Connection, pairs: Iterable[Row]) -> Sequence[Row]:
+        channel_ids, user_ids = _columns(pairs, 2)
+        return ask(connection, _STATES, channel_ids, user_ids)
+
+    def stored(self, connection: Connection, refs: Iterable[Row]) -> Sequence[Row]:
+        return ask(connection, _STORED, *_columns(refs, 3))
+
+    def append(
+        self, connection: Connection, rows: Sequence[Row], moved: Sequence[Row]
+    ) -> Sequence[int]:
+        made = ask(connection, _APPEND, _encode(rows).decode(), _encode(moved).decode())
+        ids = {(channel_id, seq): id_ for channel_id, seq, id_ in made}
+        return [ids[row[0], row[1]] for row in rows]
+
+    def insert(
+        self, connection: Connection, table: Table, columns: Sequence[str], rows: Sequence[Row]
+    ) -> None:
+        ask(connection, _insert(table, tuple(columns)), _encode(rows).decode())
+
+    def insert_new(
+        self, connection: Connection, table: Table, columns: Sequence[str], rows: Sequence[Row]
+    ) -> None:
+        statement = _insert(table, tuple(columns)) + " ON CONFLICT DO NOTHING"
+        ask(connection, statement, _encode(rows).decode())
+
+    def advance(self, connection: Connection, rows: Sequence[Row]) -> None:
+        ask(connection, _ADVANCE, _encode(rows).decode())
+
+    def heads(self, connection: Connection, ids: Iterable[int]) -> Sequence[Row]:
+        return ask(connection, _HEADS, list(ids))
+
+    def replay(
+        self, connection: Connection, channel_id: int, after: int, limit: int, upto: int
+    ) -> tuple[int, Sequence[Row], Sequence[Row]] | None:
+        found = ask(connection, _REPLAY, channel_id, after, limit, upto)
+        if not found:
+            return None
+        head, message_rows, change_rows = found[0]
+        return head, _decode_rows(message_rows or "[]"), _decode_rows(change_rows or "[]")
+
+
+def _columns(rows: Iterable[Row], width: int) -> list[list[Any]]:
+    columns = [list(column) for column in zip(*rows, strict=True)]
+    return columns or [[] for _ in range(width)]
