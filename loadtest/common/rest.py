@@ -1,5 +1,6 @@
 """The REST edge, for checks. One user's view."""
 
+import re
 from collections.abc import Mapping
 from types import TracebackType
 from typing import Any, Self
@@ -7,6 +8,7 @@ from typing import Any, Self
 import httpx2
 
 PAGE = 200
+_NODE = re.compile(r'\{node="[^"]*"\}|,node="[^"]*"|(?<=\{)node="[^"]*",')
 
 
 class Rest:
@@ -60,8 +62,8 @@ class Rest:
             after = found[-1]["seq"]
 
     def metrics(self) -> dict[str, float]:
-        """``/metrics``: name with labels → value."""
+        """``/metrics``: name with labels (but for the node's, which is the same in all) → value."""
         answer = self._http.get("/metrics")
         answer.raise_for_status()
         rows = (line.rpartition(" ") for line in answer.text.splitlines() if line[:1] != "#")
-        return {name: float(value) for name, _, value in rows if name}
+        return {_NODE.sub("", name): float(value) for name, _, value in rows if name}

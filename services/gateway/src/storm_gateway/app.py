@@ -61,7 +61,7 @@ class Gateway:
             raise ValueError("several nodes need more: " + "; ".join(config.cluster_faults))
         self.config = config
         self.node = config.node_name or f"n{secrets.token_hex(4)}"
-        self.metrics = Metrics()
+        self.metrics = Metrics(self.node)
         self.metrics.build.labels(VERSION).set(1)
         self.store: Store = SqlStore(config, self.metrics)
         # Two lives of one node, and two nodes that were given one name, are not the same.

@@ -36,8 +36,9 @@ async def test_the_metrics_count_what_happened(node: Node) -> None:
     await peers[2].drop()
     await node.metric_becomes("storm_active_websockets", lambda value: value == 3)
     text = (await node.http.get(f"{node.url}/metrics")).text
-    assert 'storm_connections_closed_total{code="1000"} 1.0' in text
-    assert 'storm_connections_closed_total{code="1006"} 1.0' in text
+    name = peers[0].of("hello")[0]["node"]
+    assert f'storm_connections_closed_total{{code="1000",node="{name}"}} 1.0' in text
+    assert f'storm_connections_closed_total{{code="1006",node="{name}"}} 1.0' in text
     returned = await node.join("user1")
     await returned.subscribe(1, since=last["seq"] - 5)
     await returned.until("message", seq=last["seq"])

@@ -1,7 +1,7 @@
 """Health, metrics, and the two addresses that are no REST."""
 
 from fastapi import APIRouter
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 
 from storm_gateway.api.edge import Edge
@@ -53,9 +53,7 @@ async def ping_nats(edge: Edge) -> PlainTextResponse:
 )
 async def metrics(edge: Edge) -> Response:
     """What the node counts."""
-    return Response(
-        generate_latest(edge.metrics.registry), headers={"Content-Type": CONTENT_TYPE_LATEST}
-    )
+    return Response(edge.metrics.exposition(), headers={"Content-Type": CONTENT_TYPE_LATEST})
 
 
 @router.get("/ws", include_in_schema=False)

@@ -45,7 +45,7 @@ _NOISY = {
 def configure_logging(config: Config, stream: TextIO | None = None) -> None:
     """Send all logs to ``stream`` (standard error) in the configured format and level.
 
-    May be called again: the last call holds.
+    With ``node_name`` each record says it. May be called again: the last call holds.
     """
     stream = stream or sys.stderr
     terminal = stream.isatty()
@@ -54,6 +54,7 @@ def configure_logging(config: Config, stream: TextIO | None = None) -> None:
 
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
+        *([name_node(config.node_name)] if config.node_name else []),
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,
         structlog.stdlib.PositionalArgumentsFormatter(),
@@ -99,6 +100,16 @@ def configure_logging(config: Config, stream: TextIO | None = None) -> None:
 def _give_to_root(logger: logging.Logger) -> None:
     logger.handlers = []
     logger.propagate = True
+
+
+def name_node(node: str) -> structlog.typing.Processor:
+    """Every record carries the node's name, as the metrics do, unless it speaks of another."""
+
+    def add(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
+        event.setdefault("node", node)
+        return event
+
+    return add
 
 
 def drop_duplicates(_: WrappedLogger, __: str, event: EventDict) -> EventDict:

@@ -6,7 +6,7 @@ Hot paths do not call the client library per event: they add to plain integers o
 
 from collections.abc import Iterable
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
@@ -73,9 +73,11 @@ COUNTERS = {
 class Metrics(Collector):
     """The metrics of one node, in a registry of their own (no globals: tests run many nodes)."""
 
-    def __init__(self) -> None:
+    def __init__(self, node: str = "") -> None:
+        """``node``: the label ``node`` of every sample; empty: no such label."""
         self.counts = Counts()
         self.registry = CollectorRegistry(auto_describe=False)
+        self._shown: Collector = _OfNode(self.registry, node) if node else self.registry
         r = self.registry
         self.auth_rate_limited = Counter(
             "storm_auth_rate_limited", "Requests to /auth refused with 429.", registry=r
@@ -129,11 +131,35 @@ class Metrics(Collector):
         self.build = Gauge("storm_build_info", "Version of the node.", ["version"], registry=r)
         r.register(self)
 
+    def exposition(self) -> bytes:
+        """All of them in Prometheus' text format, each sample with the node's name."""
+        return generate_latest(self._shown)
+
     def collect(self) -> Iterable[Metric]:
         for field, (name, text) in GAUGES.items():
             yield GaugeMetricFamily(name, text, value=getattr(self.counts, field))
         for field, (name, text) in COUNTERS.items():
             yield CounterMetricFamily(name, text, value=getattr(self.counts, field))
+
+
+class _OfNode(Collector):
+    """A registry whose samples all carry the node's name.
+
+    Several nodes may be scraped through one address, or be gathered by something that keeps no
+    address: then only this tells them apart.
+    """
+
+    def __init__(self, registry: CollectorRegistry, node: str) -> None:
+        self._registry = registry
+        self._label = {"node": node}
+
+    def collect(self) -> Iterable[Metric]:
+        for family in self._registry.collect():
+            # Families are made anew for each exposition: nobody else has this one.
+            family.samples = [
+                sample._replace(labels=sample.labels | self._label) for sample in family.samples
+            ]
+            yield family
 
 
 def metric_names() -> list[str]:

@@ -55,6 +55,17 @@ def test_away_from_a_terminal_each_record_is_one_line_of_json_in_utc() -> None:
     }
 
 
+def test_records_of_a_node_with_a_name_say_it_whichever_library_wrote_them() -> None:
+    out = configured(node_name="gate-1")
+    structlog.get_logger().info("ours")
+    logging.getLogger("uvicorn.error").info("theirs")
+    structlog.get_logger().info("of another", node="gate-2")
+    assert [record["node"] for record in records(out)] == ["gate-1", "gate-1", "gate-2"]
+    nameless = configured()
+    structlog.get_logger().info("ours")
+    assert "node" not in records(nameless)[0]
+
+
 def test_a_terminal_gets_colours_and_a_pipe_asked_to_be_human_does_not() -> None:
     terminal = configured(Terminal())
     structlog.get_logger().info("started")
