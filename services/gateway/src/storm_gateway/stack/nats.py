@@ -23,9 +23,16 @@ class NatsServer(Server):
         port: int = 0,
         host: str = "127.0.0.1",
         max_pending: int = 64 * 1024 * 1024,
+        cluster_port: int = 0,
+        routes: Sequence[str] = (),
     ) -> None:
-        """``max_pending``: bytes that wait for a slow client before the server drops it."""
+        """``max_pending``: bytes that wait for a slow client before the server drops it.
+        ``cluster_port``: where the other servers of a cluster find this one; 0: it is alone.
+        ``routes``: host:port of their cluster ports.
+        """
         super().__init__(folder, port=port, host=host)
+        self.cluster_port = cluster_port
+        self.routes = list(routes)
         self.password = password
         self.max_pending = max_pending
 
@@ -49,6 +56,20 @@ class NatsServer(Server):
         ]
         if self.password:
             lines.append(f'authorization {{ user: "storm", password: "{self.password}" }}')
+        if self.cluster_port:
+            who = f"storm:{self.password}@" if self.password else ""
+            routes = ", ".join(f"nats-route://{who}{route}" for route in self.routes)
+            lines += [
+                f"server_name: {self.host}-{self.port}",
+                "cluster {",
+                "  name: storm",
+                f"  listen: {self.host}:{self.cluster_port}",
+                f'  authorization {{ user: "storm", password: "{self.password}" }}'
+                if self.password
+                else "",
+                f"  routes: [{routes}]",
+                "}",
+            ]
         write_private(self.folder / "nats.conf", "\n".join(lines) + "\n")
 
     def command(self) -> Sequence[str]:

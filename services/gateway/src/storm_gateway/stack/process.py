@@ -41,6 +41,8 @@ class Server:
         self.host = host
         self.chosen = bool(port)
         self.port = port or kept_port(self._port_path, host)
+        self.inside: Sequence[str] = ()
+        """A command in front of its own, which puts it into another network namespace."""
         self.process: subprocess.Popen[bytes] | None = None
         self.paused = False
         self.ended_by_us = False
@@ -98,7 +100,8 @@ class Server:
             return
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._end_leftover()
-        if not is_free(self.port, self.host):
+        # In another network its port says nothing about ours.
+        if not self.inside and not is_free(self.port, self.host):
             if self.chosen:
                 raise StackError(
                     f"{self.host}:{self.port}, where {self.name} shall listen, is in use by "
@@ -117,7 +120,7 @@ class Server:
             self._log_from = log.tell()
             try:
                 self.process = subprocess.Popen(  # noqa: S603 our own command line
-                    list(self.command()),
+                    [*self.inside, *self.command()],
                     stdin=subprocess.DEVNULL,
                     stdout=log,
                     stderr=log,
