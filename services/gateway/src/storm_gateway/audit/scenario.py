@@ -78,6 +78,8 @@ class Scenario:
     """Settings of all nodes beside those of the stack, as in their environment: STORM_…."""
     unavailable_seconds: ClassVar[float | None] = None
     """Longest time without any ack that is accepted; None: told, not judged."""
+    expects_fault: ClassVar[bool] = True
+    """A run in which no fault was marked with :meth:`Arena.fault` then fails."""
     embedded: ClassVar[bool] = False
     """One node on the embedded default: SQLite, no NATS, no Valkey."""
 
@@ -115,6 +117,17 @@ class Scenario:
         """Take away what the scenario left on the machine (network namespaces, mounts). Called in
         any case, after the stack was stopped.
         """
+
+
+class Plain(Scenario):
+    """No fault at all: what ``storm audit`` does when it is told no scenario."""
+
+    name = "plain"
+    title = "No fault"
+    expects_fault = False
+
+    async def run(self, arena: "Arena") -> None:
+        pass
 
 
 _REGISTERED: dict[str, type[Scenario]] = {}
