@@ -9,7 +9,7 @@ from pathlib import Path
 
 from storm_gateway.stack.process import Server
 
-_ANSWER_SECONDS = 5
+_ANSWER_SECONDS = 3
 _DRAIN_SECONDS = 30.0
 _AFTER_DRAIN_SECONDS = 20.0
 

@@ -12,7 +12,12 @@ from typing import BinaryIO
 
 from storm_gateway.stack.errors import StackError
 from storm_gateway.stack.ports import is_free, kept_port, new_port
-from storm_gateway.stack.processes import identity_of, kill_family, signal_family
+from storm_gateway.stack.processes import (
+    family_of,
+    identity_of,
+    kill_family,
+    signal_family,
+)
 
 _POLL_SECONDS = 0.02
 _LAST_LINES = 15
@@ -246,9 +251,13 @@ class Server:
         except (OSError, ValueError):
             return
         if identity and identity_of(left) == identity:
-            # It may be frozen; and nothing is lost when it is killed: that is what servers are for.
+            # It may be frozen; and nothing durable is lost: that is what these servers are for.
+            family = family_of(left)
             kill_family(left)
             deadline = time.monotonic() + self.stop_seconds
-            while identity_of(left) == identity and time.monotonic() < deadline:
+            # The port as well: its threads may hold it for a moment when it counts as dead.
+            while any(map(identity_of, family)) or not is_free(self.port, self.host):
+                if time.monotonic() > deadline:
+                    break
                 time.sleep(_POLL_SECONDS)
         self._pid_path.unlink(missing_ok=True)

@@ -56,7 +56,8 @@ def identity_of(pid: int) -> str:
         except OSError:
             return ""
         return "" if fields[0] in "ZX" else f"{boot} {fields[19]}"
-    return _ps("-o", "lstart=", "-p", str(pid)).strip()
+    state, _, start = _ps("-o", "stat=,lstart=", "-p", str(pid)).strip().partition(" ")
+    return "" if state.startswith("Z") else start.strip()
 
 
 def command_of(pid: int) -> str:
@@ -67,7 +68,7 @@ def command_of(pid: int) -> str:
         except OSError:
             return ""
         return raw.replace(b"\0", b" ").decode(errors="replace").strip()
-    return _ps("-o", "command=", "-p", str(pid)).strip()
+    return _ps("-ww", "-o", "command=", "-p", str(pid)).strip()
 
 
 def _parents() -> list[tuple[int, int]]:
