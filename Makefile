@@ -17,9 +17,11 @@ UV := $(VENV)/tools/bin/uv
 
 TOOLS_STAMP := $(VENV)/tools/.installed
 RUN_STAMP := $(VENV)/.installed-run
+STACK_STAMP := $(VENV)/.installed-stack
 DEV_STAMP := $(VENV)/.installed-dev
-# Once the larger set is installed, it serves for running too.
-READY := $(if $(wildcard $(DEV_STAMP)),$(DEV_STAMP),$(RUN_STAMP))
+# Once a larger set is installed, it serves for running too.
+STACK_READY := $(if $(wildcard $(DEV_STAMP)),$(DEV_STAMP),$(STACK_STAMP))
+READY := $(firstword $(wildcard $(DEV_STAMP) $(STACK_STAMP)) $(RUN_STAMP))
 
 # Which Python makes the environment: PYTHON=... or the first good one of these.
 PYTHON ?=
@@ -27,6 +29,9 @@ PYTHONS := $(if $(PYTHON),$(PYTHON),python3 python3.14 python3.13 python3.12 pyt
 
 # Where `make run` listens: STORM_ADDR from the environment or the command line.
 STORM_ADDR ?= 127.0.0.1:8080
+
+# make run WORKERS=4: so many nodes, with NATS, Valkey and PostgreSQL beside them.
+WORKERS ?=
 
 # Parallel test processes, and more arguments for pytest (for example: make test ARGS='-k resume').
 TEST_PROCESSES ?= 2
@@ -40,9 +45,15 @@ help: ## list these verbs
 	@echo "STORM: make VERB"
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 12
 
-run: $(READY) ## start a gateway on 127.0.0.1:8080 (STORM_ADDR=host:port changes it)
+ifeq ($(strip $(WORKERS)),)
+run: $(READY)
 	@echo "STORM    http://$(STORM_ADDR)/docs    ws://$(STORM_ADDR)/ws    data in $${STORM_DATA_DIR:-.storm}    Ctrl-C ends it"
 	@STORM_ADDR="$(STORM_ADDR)" exec $(VENV)/bin/storm serve
+else
+run: $(STACK_READY)
+	@STORM_ADDR="$(STORM_ADDR)" exec $(VENV)/bin/storm up --workers $(WORKERS)
+endif
+run: ## start a gateway on 127.0.0.1:8080 (STORM_ADDR=host:port changes it; WORKERS=4: so many nodes)
 
 test: $(DEV_STAMP) ## run every test with coverage of branches (gate: 90 %), then `check`
 	@rm -f $(GATEWAY)/.coverage $(GATEWAY)/.coverage.*
@@ -126,6 +137,10 @@ endef
 $(RUN_STAMP): $(GATEWAY)/requirements.lock $(GATEWAY)/pyproject.toml $(TOOLS_STAMP)
 	$(call install,$<)
 
-$(DEV_STAMP): $(GATEWAY)/requirements-dev.lock $(GATEWAY)/pyproject.toml $(TOOLS_STAMP)
+$(STACK_STAMP): $(GATEWAY)/requirements-stack.lock $(GATEWAY)/pyproject.toml $(TOOLS_STAMP)
 	$(call install,$<)
 	@touch $(RUN_STAMP)
+
+$(DEV_STAMP): $(GATEWAY)/requirements-dev.lock $(GATEWAY)/pyproject.toml $(TOOLS_STAMP)
+	$(call install,$<)
+	@touch $(RUN_STAMP) $(STACK_STAMP)

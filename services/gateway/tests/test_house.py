@@ -21,7 +21,12 @@ ROOT = Path(__file__).resolve().parents[3]
 GATEWAY = ROOT / "services/gateway"
 PACKAGE = GATEWAY / "src/storm_gateway"
 PYPROJECT = tomllib.loads((GATEWAY / "pyproject.toml").read_text())
-LOCKS = ("requirements.lock", "requirements-dev.lock", "requirements-build.lock")
+LOCKS = (
+    "requirements.lock",
+    "requirements-stack.lock",
+    "requirements-dev.lock",
+    "requirements-build.lock",
+)
 
 PIN = re.compile(r"^([A-Za-z0-9._-]+)(?:\[[^]]*\])?==([^ ;\\]+)", re.MULTILINE)
 
@@ -114,9 +119,20 @@ def test_every_pin_has_a_hash_and_no_lock_names_a_host(lock: str) -> None:
     assert "--find-links" not in text
 
 
-def test_lock_for_tests_holds_the_very_versions_of_the_lock_for_running() -> None:
-    run, dev = pins("requirements.lock"), pins("requirements-dev.lock")
-    assert {name: dev.get(name) for name in run} == run
+def test_lock_for_tests_holds_the_very_versions_of_the_locks_for_running() -> None:
+    run, stack, dev = map(
+        pins, ("requirements.lock", "requirements-stack.lock", "requirements-dev.lock")
+    )
+    assert {name: stack.get(name) for name in run} == run
+    assert {name: dev.get(name) for name in stack} == stack
+
+
+def test_lock_for_a_stack_brings_the_servers() -> None:
+    locked = pins("requirements-stack.lock")
+    servers = [Requirement(line) for line in PYPROJECT["project"]["optional-dependencies"]["stack"]]
+    assert len(servers) == 3
+    for server in servers:
+        assert server.specifier.contains(locked[canonicalize_name(server.name)])
 
 
 def test_locks_satisfy_what_the_package_asks_for() -> None:
@@ -179,6 +195,17 @@ def test_make_alone_lists_every_verb() -> None:
     listed = re.findall(r"^  (\w+) ", make(), re.MULTILINE)
     assert sorted(listed) == sorted(phony.split())
     assert {"run", "test", "check", "format", "docs", "bench", "smoke"} <= set(listed)
+
+
+def test_run_is_the_embedded_default_unless_workers_are_asked_for() -> None:
+    alone, several = make("-n", "run"), make("-n", "run", "WORKERS=4")
+    assert "bin/storm serve" in alone
+    assert "storm up" not in alone
+    assert "bin/storm up --workers 4" in several
+    fresh = (f"VENV={ROOT}/.no-environment", "-n", "run")
+    assert "requirements.lock" in make(*fresh)
+    assert "requirements-stack.lock" not in make(*fresh)
+    assert "requirements-stack.lock" in make(*fresh, "WORKERS=4")
 
 
 def test_old_python_is_refused_with_a_sentence(tmp_path: Path) -> None:
