@@ -45,7 +45,7 @@ class Repair:
     fault: Fault
     late: Spread = field(default_factory=Spread)
     """Seconds after the fault's end at which deliveries came of what had been acknowledged by
-    then; 0 for those that came while it lasted.
+    then; 0 for those that came while it lasted. Time in which another fault lasted does not count.
     """
     share_in_time: float = 1.0
     """Of those deliveries, the part that came within the target after the fault's end."""
@@ -98,13 +98,23 @@ def repairs(
         seen.add(key)
         for index, fault in enumerate(faults):
             if received_at >= fault.begin and ledger.acked_at[number] <= ends[index]:
-                late[index].append(max(0.0, received_at - ends[index]))
+                late[index].append(_late(received_at, ends[index], fault, faults))
     found = []
     for index, fault in enumerate(faults):
         counted = late[index]
         share = sum(value <= in_time for value in counted) / len(counted) if counted else 1.0
         found.append(Repair(fault, Spread.of(counted), share, _back(fault, returns)))
     return found
+
+
+def _late(received_at: float, end: float, fault: Fault, faults: Sequence[Fault]) -> float:
+    """Seconds since the fault's end, without those in which the next fault already lasted."""
+    late = received_at - end
+    for other in faults:
+        if other is not fault and late > 0:
+            until = received_at if other.end is None else min(received_at, other.end)
+            late -= max(0.0, until - max(end, other.begin))
+    return max(0.0, late)
 
 
 def _back(fault: Fault, returns: Sequence[Return]) -> Spread:

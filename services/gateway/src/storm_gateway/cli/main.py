@@ -3,6 +3,7 @@
 import typer
 
 from storm_gateway.cli import settings, users
+from storm_gateway.cli.audit import audit
 from storm_gateway.cli.doctor import doctor
 from storm_gateway.cli.importing import import_history
 from storm_gateway.cli.migrate import migrate
@@ -31,6 +32,7 @@ app.command()(token)
 app.add_typer(settings.app, name="config")
 app.command("import")(import_history)
 app.command()(doctor)
+app.command()(audit)
 app.command()(migrate)
 
 
