@@ -28,6 +28,11 @@ class Dialect(Protocol):
         """Of (channel id, user id, ref): the position of each known one, then its message: id,
         seq, payload, sent_at, edited_at, deleted_at."""
 
+    def look_up(
+        self, connection: Connection, pairs: Sequence[Row], refs: Sequence[Row]
+    ) -> tuple[Sequence[Row], Sequence[Row]]:
+        """:meth:`states` and :meth:`stored` together."""
+
     def append(
         self, connection: Connection, rows: Sequence[Row], moved: Sequence[Row]
     ) -> Sequence[int]:

@@ -19,7 +19,7 @@ from storm_gateway.store.log import message_event
 from storm_gateway.store.records import Access, Appended, AppendMessage, Join, Joined
 from storm_gateway.store.tables import changes, members, users
 from storm_gateway.store.times import rfc3339
-from storm_gateway.store.transaction import NO_CHANNEL, State, Transaction, states
+from storm_gateway.store.transaction import NO_CHANNEL, State, Transaction, states_of
 
 _MEMBER = ("channel_id", "user_id", "standing", "joined_at", "read_seq")
 _CHANGE = ("channel_id", "seq", "kind", "actor", "subject", "data", "sent_at")
@@ -105,16 +105,14 @@ class _Play:
                 pairs[join.channel_id, join.user_id] = None
                 entering.append(join.user_id)
         tx.lock({channel_id for channel_id, _ in pairs}, entering)
-        found = states(tx.connection, tx.dialect, tx.settings.admin_ids, pairs)
-        self.states = dict(zip(pairs, found, strict=True))
-        if refs:
-            for at, id_, seq, payload, sent_at, edited_at, deleted_at in tx.dialect.stored(
-                tx.connection, refs
-            ):
-                key = refs[at]
-                self.stored[key] = message_event(
-                    key[0], seq, id_, key[1], payload, sent_at, edited_at, deleted_at
-                )
+        keys = list(pairs)
+        found, earlier = tx.dialect.look_up(tx.connection, keys, refs)
+        self.states = dict(zip(keys, states_of(keys, found, tx.settings.admin_ids), strict=True))
+        for at, id_, seq, payload, sent_at, edited_at, deleted_at in earlier:
+            key = refs[at]
+            self.stored[key] = message_event(
+                key[0], seq, id_, key[1], payload, sent_at, edited_at, deleted_at
+            )
 
     def _state(self, channel_id: int, user_id: str, rule: Rule) -> State:
         state = self.states[channel_id, user_id]

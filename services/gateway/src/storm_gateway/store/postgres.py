@@ -55,6 +55,11 @@ def _settings(timeout_seconds: float) -> dict[str, str]:
         "default_transaction_isolation": "read committed",
         # Compiling our short statements costs more than running them.
         "jit": "off",
+        # Every statement of a node looks rows up by a key. A plan is kept as long as the
+        # connection, and one made while a table was still small must not read all of it later.
+        "enable_seqscan": "off",
+        "enable_hashjoin": "off",
+        "enable_mergejoin": "off",
     }
 
 

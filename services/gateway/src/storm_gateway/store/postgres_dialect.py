@@ -38,6 +38,22 @@ FROM unnest($1::bigint[], $2::text[], $3::text[]) WITH ORDINALITY
 JOIN messages AS m ON m.channel_id = p.channel_id AND m.user_id = p.user_id AND m.ref = p.ref
 """
 
+# A round trip less while the channels are locked. Earlier messages have a negative place.
+_LOOK_UP = """
+SELECT p.at, c.visibility, c.deleted_at IS NOT NULL, c.head, c.member_count::bigint, m.standing,
+    u.admin, CASE WHEN u.id IS NULL THEN NULL ELSE u.deleted_at IS NOT NULL END,
+    NULL::bigint, NULL::bigint, NULL::bigint
+FROM unnest($1::bigint[], $2::text[]) WITH ORDINALITY AS p (channel_id, user_id, at)
+LEFT JOIN channels AS c ON c.id = p.channel_id
+LEFT JOIN members AS m ON m.channel_id = p.channel_id AND m.user_id = p.user_id
+LEFT JOIN users AS u ON u.id = p.user_id
+UNION ALL
+SELECT -p.at, m.payload, NULL, m.id, m.seq, NULL, NULL, NULL, m.sent_at, m.edited_at, m.deleted_at
+FROM unnest($3::bigint[], $4::text[], $5::text[]) WITH ORDINALITY
+    AS p (channel_id, user_id, ref, at)
+JOIN messages AS m ON m.channel_id = p.channel_id AND m.user_id = p.user_id AND m.ref = p.ref
+"""
+
 _ADVANCE = """
 UPDATE channels SET head = (j ->> 1)::bigint, member_count = (j ->> 2)::integer
 FROM jsonb_array_elements($1::jsonb) AS j WHERE channels.id = (j ->> 0)::bigint
@@ -122,6 +138,21 @@ class PostgresDialect:
 
     def stored(self, connection: Connection, refs: Iterable[Row]) -> Sequence[Row]:
         return ask(connection, _STORED, *_columns(refs, 3))
+
+    def look_up(
+        self, connection: Connection, pairs: Sequence[Row], refs: Sequence[Row]
+    ) -> tuple[Sequence[Row], Sequence[Row]]:
+        if not refs:
+            return self.states(connection, pairs), []
+        states: list[Row] = [()] * len(pairs)
+        stored: list[Row] = []
+        for row in ask(connection, _LOOK_UP, *_columns(pairs, 2), *_columns(refs, 3)):
+            at = row[0]
+            if at > 0:
+                states[at - 1] = row[1:8]
+            else:
+                stored.append((-at - 1, row[3], row[4], row[1], row[8], row[9], row[10]))
+        return states, stored
 
     def append(
         self, connection: Connection, rows: Sequence[Row], moved: Sequence[Row]

@@ -91,6 +91,11 @@ class SqliteDialect:
     def stored(self, connection: Connection, refs: Iterable[Row]) -> list[list[Any]]:
         return _ask(connection, _STORED, list(refs))
 
+    def look_up(
+        self, connection: Connection, pairs: Sequence[Row], refs: Sequence[Row]
+    ) -> tuple[Sequence[Row], Sequence[Row]]:
+        return self.states(connection, pairs), self.stored(connection, refs) if refs else []
+
     def append(
         self, connection: Connection, rows: Sequence[Row], moved: Sequence[Row]
     ) -> Sequence[int]:

@@ -131,9 +131,16 @@ def states(
     Pairs of one channel share its :class:`ChannelState`.
     """
     pairs = list(pairs)
+    return states_of(pairs, dialect.states(connection, pairs), admin_ids)
+
+
+def states_of(
+    pairs: Iterable[Sequence[Any]], rows: Iterable[Sequence[Any]], admin_ids: frozenset[str]
+) -> list[State | None]:
+    """The same from rows of ``STATE_COLUMNS``."""
     known: dict[int, ChannelState] = {}
     found: list[State | None] = []
-    for (channel_id, user_id), row in zip(pairs, dialect.states(connection, pairs), strict=True):
+    for (channel_id, user_id), row in zip(pairs, rows, strict=True):
         visibility, deleted, head, count, standing, admin, user_deleted = row
         if visibility is None:
             found.append(None)
