@@ -1,33 +1,34 @@
 """The composition root: the only file that chooses among implementations."""
 
 import asyncio
-import contextlib
 import gc
 import logging
 import os
 import secrets
 import signal
-import socket
 import sys
-import threading
 import time
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Awaitable, Callable, Coroutine
+from itertools import chain
 
 import uvicorn
 from fastapi import FastAPI
 
 from storm_gateway.actions.actions import Actions
+from storm_gateway.actions.publisher import control_of
 from storm_gateway.actions.secret import load_secret
 from storm_gateway.api.app import make_api
 from storm_gateway.bus.base import CONTROL, Bus, BusEvent, ControlEvent
 from storm_gateway.bus.memory import MemoryBus
-from storm_gateway.config import Config
+from storm_gateway.config import Config, host_and_port
 from storm_gateway.connections.admission import raise_file_limit
 from storm_gateway.connections.connection import Connection
 from storm_gateway.connections.drain import drain
 from storm_gateway.connections.edge import Edge
 from storm_gateway.connections.front import protocols_of
-from storm_gateway.errors import StormError
+from storm_gateway.connections.listeners import Listeners, bind, name_of
+from storm_gateway.connections.server import PROBE_AGAIN_SECONDS, NodeServer, Overseer
+from storm_gateway.errors import StormError, UnavailableError
 from storm_gateway.hub.control import Control
 from storm_gateway.hub.feed import Subscriber
 from storm_gateway.hub.hub import Hub
@@ -37,6 +38,8 @@ from storm_gateway.limits.local import LocalLimits
 from storm_gateway.observability.metrics import Metrics
 from storm_gateway.presence.base import Presence
 from storm_gateway.presence.memory import MemoryPresence
+from storm_gateway.protocol.codec import encode
+from storm_gateway.protocol.events import Durable
 from storm_gateway.store.base import Store
 from storm_gateway.store.sql_store import SqlStore
 from storm_gateway.version import VERSION
@@ -46,9 +49,7 @@ log = logging.getLogger("storm")
 _BACKLOG = 4_096
 _PROBE_SECONDS = 2.0
 _GC_THRESHOLD = 50_000
-_NOT_SENT_LOWAT = 128 * 1024
-"""Bytes of a slow client that wait in the kernel; the rest waits in our outbox, where it is
-counted, shared and dropped by its kind."""
+_READY_SECONDS = 10.0
 
 
 class Gateway:
@@ -76,17 +77,22 @@ class Gateway:
         self.edge = Edge(
             config,
             self.node,
+            self.life,
             self.actions,
             self.hub,
             self.subscriptions,
             self.control,
             self.metrics,
         )
+        self.hub.on_learned = self._on_learned
         self._lag = 0.0
+        self._disruptions = 0
+        self._recovered = 0  # disruptions after which the store was asked
+        self._probing: asyncio.Task[list[str]] | None = None
         self._clock: asyncio.Task[None] | None = None
         self._work: set[asyncio.Task[None]] = set()
         self._gc_began = 0.0
-        self._server: _Server | None = None
+        self._server: NodeServer | None = None
 
     # --- life ---
 
@@ -105,6 +111,8 @@ class Gateway:
         """End in the reverse order; what waits for commit is committed."""
         if self._clock is not None:
             self._clock.cancel()
+        if self._probing is not None:
+            self._probing.cancel()
         for task in [*self._work, *self.edge.tasks]:
             task.cancel()
         await asyncio.gather(
@@ -157,20 +165,28 @@ class Gateway:
     async def _repair(self) -> None:
         try:
             await self.hub.sweep(self.edge.tick)
+            if not self.bus.connected or self._recovered < self._disruptions:
+                await self._recover()
             await self.hub.compare_heads()
         except StormError as error:
             log.warning("heads cannot be compared: %s", error.message)
 
     def _disrupted(self) -> None:
         # Channel events may be lost, and control events too.
+        self._disruptions += 1
         self.hub.repair_all()
         self._spawn(self._recover())
 
     async def _recover(self) -> None:
+        """Learn from the store what control events would have told; else the next repair does."""
+        disruptions = self._disruptions
         try:
             await self.actions.recover()
         except StormError as error:
             log.warning("what control events told cannot be read: %s", error.message)
+            return
+        self.control.revoke_void()
+        self._recovered = disruptions
 
     def _spawn(self, work: Coroutine[None, None, None]) -> None:
         task = asyncio.create_task(work)
@@ -182,8 +198,14 @@ class Gateway:
             self.actions.on_control(event)
             self.control.on_event(event)
 
+    def _on_learned(self, event: Durable) -> None:
+        # Its control event may have been lost with it; carried out twice it does no harm.
+        control = control_of(event, encode(event))
+        if control is not None:
+            self._on_control(control)
+
     def _is_revoked(self, subscriber: Subscriber) -> bool:
-        return isinstance(subscriber, Connection) and not self.actions.auth.is_current(
+        return isinstance(subscriber, Connection) and self.actions.auth.is_revoked(
             subscriber.identity
         )
 
@@ -201,19 +223,36 @@ class Gateway:
             reasons.append("draining")
         if self._lag * 1000 > self.config.ready_loop_lag_milliseconds:
             reasons.append(f"event loop is {self._lag * 1000:.0f} ms late")
-        probes: dict[str, Callable[[float], object]] = {
+        if self._probing is None:
+            self._probing = asyncio.create_task(self._probe())
+            self._probing.add_done_callback(self._probed)
+        # Shared by all who ask meanwhile, and not ended by one of them who leaves.
+        reasons += await asyncio.shield(self._probing)
+        self.metrics.ready.set(not reasons)
+        return reasons
+
+    async def _probe(self) -> list[str]:
+        """What does not answer in time; all are asked at once."""
+        probes: dict[str, Callable[[float], Awaitable[None]]] = {
             "bus": self.bus.probe,
             "store": self.store.probe,
             "presence": self.presence.probe,
         }
-        for name, probe in probes.items():
+
+        async def fault(name: str) -> list[str]:
             try:
                 async with asyncio.timeout(_PROBE_SECONDS):
-                    await probe(_PROBE_SECONDS)  # type: ignore[misc]
+                    await probes[name](_PROBE_SECONDS)
             except (StormError, TimeoutError):
-                reasons.append(f"{name} does not answer")
-        self.metrics.ready.set(not reasons)
-        return reasons
+                return [f"{name} does not answer"]
+            return []
+
+        return list(chain.from_iterable(await asyncio.gather(*map(fault, probes))))
+
+    def _probed(self, task: "asyncio.Task[list[str]]") -> None:
+        self._probing = None
+        if not task.cancelled():
+            task.exception()  # whoever asked hears of it
 
     # --- serving ---
 
@@ -227,25 +266,22 @@ class Gateway:
             presence=self.presence.look,
         )
 
-    def listen(self) -> socket.socket:
-        """Bind. Raises ``OSError`` when the address is taken."""
-        family = socket.AF_INET6 if ":" in self.config.host else socket.AF_INET
-        listener = socket.socket(family, socket.SOCK_STREAM)
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        if hasattr(socket, "TCP_NOTSENT_LOWAT"):
-            listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, _NOT_SENT_LOWAT)
+    def listen(self) -> Listeners:
+        """Bind. Raises ``OSError`` when an address is taken."""
+        config = self.config
+        service = bind(config.host, config.port)
+        if not config.node_addr:
+            return Listeners(service)
         try:
-            listener.bind((self.config.host, self.config.port))
+            return Listeners(service, bind(*host_and_port(config.node_addr)))
         except OSError:
-            listener.close()
+            service.close()
             raise
-        listener.setblocking(False)
-        return listener
 
-    async def serve(self, listener: socket.socket) -> None:
-        """Run until SIGTERM or SIGINT, then drain and end."""
+    async def serve(self, listeners: Listeners, overseer: Overseer | None = None) -> None:
+        """Run until SIGTERM or SIGINT, or until the overseer says so; then drain and end."""
         front, ws = protocols_of(self.edge)
-        server = _Server(
+        server = NodeServer(
             uvicorn.Config(
                 self.make_api(),
                 http=front,
@@ -260,19 +296,38 @@ class Gateway:
                 # Longer than clients keep a connection that they mean to use again.
                 timeout_keep_alive=30,
             ),
-            self,
+            listeners,
+            overseer,
+            drain=self.drain,
+            ready=self.ready,
         )
         self._server = server
+        if overseer is not None:
+            overseer.attach(self.end)
         await self.start()
         try:
-            host, port = listener.getsockname()[:2]
-            log.info("STORM %s listens on %s:%d", VERSION, host, port)
+            if overseer is not None:
+                await self._become_ready(overseer)
+            log.info("STORM %s listens on %s", VERSION, " and ".join(map(name_of, listeners.all)))
             self._spare_the_collector()
-            await server.serve(sockets=[listener])
+            await server.serve(sockets=listeners.all)
         finally:
+            if overseer is not None:
+                overseer.detach()
             await self.stop()
             gc.callbacks[:] = [c for c in gc.callbacks if c != self._watch_collector]
             gc.unfreeze()
+
+    async def _become_ready(self, overseer: Overseer) -> None:
+        # Who shares an address listens once it delivers: until then the others do better.
+        patience = time.monotonic() + _READY_SECONDS
+        while reasons := await self.ready():
+            if self._server is not None and self._server.should_exit:
+                return
+            if time.monotonic() > patience:
+                await overseer.unready(", ".join(reasons))
+                return
+            await asyncio.sleep(PROBE_AGAIN_SECONDS)
 
     def end(self) -> None:
         """Let ``serve`` drain and end, as SIGTERM does. Before it serves: nothing happens."""
@@ -295,7 +350,7 @@ class Gateway:
 
 def _make_bus(config: Config, life: str, metrics: Metrics) -> Bus:
     if not config.nats_url:
-        return MemoryBus()
+        return MemoryBus(metrics)
     from storm_gateway.bus.nats import NatsBus
 
     return NatsBus(config, life, metrics)
@@ -321,52 +376,29 @@ def _make_limits(config: Config, life: str, metrics: Metrics) -> Limits:
     return RedisLimits(config, life, metrics)
 
 
-class _Server(uvicorn.Server):
-    """uvicorn's server that drains before it closes its listener."""
-
-    def __init__(self, config: uvicorn.Config, gateway: Gateway) -> None:
-        super().__init__(config)
-        self._gateway = gateway
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        """End on SIGTERM and SIGINT. uvicorn's own way raises the signal once more at the end:
-        a node that drained would look killed to its service manager.
-        """
-        if threading.current_thread() is not threading.main_thread():
-            yield  # signals are the main thread's
-            return
-        loop = asyncio.get_running_loop()
-        numbers = (signal.SIGTERM, signal.SIGINT)
-        for number in numbers:
-            loop.add_signal_handler(number, self.handle_exit, number, None)
-        try:
-            yield
-        finally:
-            for number in numbers:
-                loop.remove_signal_handler(number)
-
-    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        # Still listening: /readyz says 503 and upgrades are told to go elsewhere.
-        # A second SIGINT means: do not wait.
-        await self._gateway.drain(lambda: self.force_exit)
-        await super().shutdown(sockets)
-        log.info("ended")
-
-
-def serve(config: Config) -> int:
-    """Run one node until it is told to end; returns the exit status."""
+def serve(
+    config: Config, listeners: Listeners | None = None, overseer: Overseer | None = None
+) -> int:
+    """Run one node until it is told to end; returns the exit status. Without ``listeners`` it
+    makes its own.
+    """
     raise_file_limit()
+
+    def fail(why: str, *, again: bool = False) -> int:
+        log.error("%s", why)
+        if overseer is not None:
+            overseer.failed(why, again=again)
+        return 1
+
     try:
         gateway = Gateway(config)
     except (ValueError, OSError) as error:
-        log.error("cannot start: %s", error)  # noqa: TRY400 said for people
-        return 1
+        return fail(f"cannot start: {error}")
     try:
-        listener = gateway.listen()
+        listeners = listeners or gateway.listen()
     except OSError as error:
-        log.error("cannot listen on %s: %s", config.addr, os.strerror(error.errno or 0))  # noqa: TRY400
-        return 1
+        addr = f"{config.addr} and {config.node_addr}" if config.node_addr else config.addr
+        return fail(f"cannot listen on {addr}: {os.strerror(error.errno or 0)}")
     factory: Callable[[], asyncio.AbstractEventLoop] | None = None
     if sys.platform != "win32":
         import uvloop
@@ -374,10 +406,9 @@ def serve(config: Config) -> int:
         factory = uvloop.new_event_loop
     with asyncio.Runner(loop_factory=factory) as runner:
         try:
-            runner.run(gateway.serve(listener))
+            runner.run(gateway.serve(listeners, overseer))
         except StormError as error:
-            log.error("%s", error.message)  # noqa: TRY400 said for people
-            return 1
+            return fail(error.message, again=isinstance(error, UnavailableError))
         except KeyboardInterrupt:
             return 128 + signal.SIGINT
     return 0

@@ -16,6 +16,12 @@ MIB = 1024 * 1024
 KIB = 1024
 
 
+def host_and_port(addr: str) -> tuple[str, int]:
+    """The parts of a setting like ``addr``; without a host, all addresses."""
+    host, _, port = addr.rpartition(":")
+    return host.strip("[]") or "0.0.0.0", int(port)  # noqa: S104 asked for by ':port'
+
+
 class Config(BaseSettings):
     """The settings of one node. Frozen: nothing changes them after the start."""
 
@@ -354,12 +360,12 @@ class Config(BaseSettings):
     @property
     def host(self) -> str:
         """The host part of ``addr``; all addresses when it is empty."""
-        return self.addr.rpartition(":")[0].strip("[]") or "0.0.0.0"  # noqa: S104 asked for by ':port'
+        return host_and_port(self.addr)[0]
 
     @property
     def port(self) -> int:
         """The port part of ``addr``."""
-        return int(self.addr.rpartition(":")[2])
+        return host_and_port(self.addr)[1]
 
     @property
     def origins(self) -> frozenset[str]:

@@ -451,11 +451,11 @@ class Node(Server):
         self._serving: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
-        listener = self.gateway.listen()
+        listeners = self.gateway.listen()
         # Whoever connects before the server runs waits in the backlog.
-        listener.listen(1024)
-        self.port = listener.getsockname()[1]
-        self._serving = asyncio.create_task(self.gateway.serve(listener))
+        listeners.service.listen(1024)
+        self.port = listeners.service.getsockname()[1]
+        self._serving = asyncio.create_task(self.gateway.serve(listeners))
         await self.want(None, "GET", "/readyz")
 
     def end(self) -> None:

@@ -1,5 +1,6 @@
-"""``storm serve``: run one node."""
+"""``storm serve``: run one node, or several on one address."""
 
+import asyncio
 from pathlib import Path
 from typing import Annotated
 
@@ -7,6 +8,7 @@ import typer
 
 from storm_gateway.cli.common import fail, load_config
 from storm_gateway.cli.settings import places_fault
+from storm_gateway.config import Config
 from storm_gateway.observability.logging import configure_logging
 
 
@@ -17,19 +19,55 @@ def serve(
     data_dir: Annotated[
         Path | None, typer.Option(help="Folder of the embedded database and the made secret.")
     ] = None,
+    workers: Annotated[
+        int,
+        typer.Option(
+            min=1,
+            max=256,
+            help="Nodes on the one address, each a process; more than one need NATS, Valkey or "
+            "Redis, PostgreSQL and a common secret.",
+        ),
+    ] = 1,
+    supervised: Annotated[str | None, typer.Option(hidden=True)] = None,
 ) -> None:
     """Run a node until SIGTERM or Ctrl-C, then drain and end.
 
     Needs nothing: without settings it keeps its data in .storm and listens on 127.0.0.1:8080.
+    With --workers several nodes share the address; SIGHUP replaces them one after another.
     """
-    from storm_gateway import app
-
     config = load_config(addr=addr, data_dir=data_dir)
     for fault in places_fault(config):
         fail(fault)
+    if workers > 1:
+        raise typer.Exit(_run_several(config, workers))
     configure_logging(config)
+    raise typer.Exit(_run_one(config, supervised))
+
+
+def _run_one(config: Config, supervised: str | None) -> int:
+    from storm_gateway import app
+    from storm_gateway.supervisor.leash import Leash, parse_descriptors
+
     try:
-        status = app.serve(config)
+        if supervised is None:
+            return app.serve(config)
+        leash = Leash(*parse_descriptors(supervised))
+        return app.serve(config, leash.listeners, leash)
     except (OSError, ValueError) as error:
         fail(str(error))
-    raise typer.Exit(status)
+
+
+def _run_several(config: Config, count: int) -> int:
+    from storm_gateway.supervisor.supervisor import Supervisor
+
+    if config.cluster_faults:
+        fail(
+            f"{count} nodes need more settings:\n"
+            + "\n".join(f"  {f}" for f in config.cluster_faults)
+        )
+    # Its records name the node that they speak of.
+    configure_logging(config.model_copy(update={"node_name": ""}))
+    try:
+        return asyncio.run(Supervisor(config, count).run())
+    except OSError as error:
+        fail(f"cannot listen on {config.addr}: {error.strerror}")

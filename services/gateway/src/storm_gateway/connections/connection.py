@@ -58,8 +58,8 @@ class Connection(WebSocket):
 
     @property
     def connection_id(self) -> str:
-        """Unique over nodes and restarts as far as node names are."""
-        return f"{self.edge.node}-{self.number}"
+        """Unique over nodes and restarts; begins with the node's name."""
+        return f"{self.edge.life}-{self.number}"
 
     # --- opening ---
 

@@ -37,6 +37,7 @@ class Edge(Engine):
         self,
         config: Config,
         node: str,
+        life: str,
         actions: Actions,
         hub: Hub,
         subscriptions: Subscriptions,
@@ -51,6 +52,7 @@ class Edge(Engine):
         )
         self.config = config
         self.node = node
+        self.life = life
         self.actions = actions
         self.hub = hub
         self.subscriptions = subscriptions
