@@ -56,7 +56,7 @@ class Node:
         self.config = config
         self.metrics = Metrics()
         self.store = SqlStore(config, self.metrics)
-        self.bus = MemoryBus()
+        self.bus = MemoryBus(self.metrics)
         self.actions = self.another(clock)
         self.controls: list[ControlEvent] = []
         self.events: list[BusEvent] = []

@@ -8,6 +8,7 @@ from typing import Any
 
 from store_harness import GENERAL, Harness
 
+from storm_gateway.actions.publisher import control_of
 from storm_gateway.bus.base import Bus, ChannelEvent, topic_of_channel
 from storm_gateway.bus.memory import MemoryBus
 from storm_gateway.config import Config
@@ -92,7 +93,7 @@ class Node:
     """The parts of one node that the hub lives between; what is committed is published."""
 
     def __init__(self, data_dir: Path, bus: Bus | None = None, **settings: Any) -> None:
-        self.config = Config(data_dir=data_dir, **settings)
+        self.config = Config(data_dir=data_dir, **{"reorder_milliseconds": 5, **settings})
         self.metrics = Metrics()
         self.counts = self.metrics.counts
         self.bus = bus or MemoryBus()
@@ -105,6 +106,7 @@ class Node:
         self.revoked: set[Subscriber] = set()
         self.control = Control(self.hub, self.may_receive, lambda c: c in self.revoked)
         self.publishing = True
+        self.hub.on_learned = self.learned
 
     async def start(self) -> None:
         await self.bus.start()
@@ -119,6 +121,11 @@ class Node:
     async def may_receive(self, user_id: str, channel_id: int) -> None:
         if user_id in self.refused:
             raise self.refused[user_id]
+
+    def learned(self, event: Any) -> None:
+        control = control_of(event, encode(event))
+        if control is not None:
+            self.control.on_event(control)
 
     def committed(self, committed: Committed) -> None:
         self.harness.committed(committed)
@@ -174,7 +181,8 @@ class Node:
     async def quiet(self) -> None:
         """Nothing is on its way any more."""
         feed = self.hub.feed(TOPIC)
-        await until(lambda: feed is None or not (feed.marked or feed.repairing))
+        late = self.hub._late
+        await until(lambda: feed is None or not (feed.marked or feed.repairing or feed in late))
 
 
 async def until(condition: Callable[[], object], seconds: float = 10) -> None:

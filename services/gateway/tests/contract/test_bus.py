@@ -1,8 +1,10 @@
 """What every implementation of the bus has to keep: see bus/base.py."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from hub_harness import until
@@ -17,16 +19,36 @@ from storm_gateway.bus.base import (
     topic_of_channel,
 )
 from storm_gateway.bus.memory import MemoryBus
+from storm_gateway.bus.nats import NatsBus
+from storm_gateway.config import Config
 from storm_gateway.errors import UnavailableError
+from storm_gateway.observability.metrics import Metrics
+from storm_gateway.protocol.codec import encode
+from storm_gateway.protocol.events import MessageEvent, ReadEvent
+from storm_gateway.protocol.events import StreamEvent as StreamBody
+from storm_gateway.stack.nats import NatsServer
 
-MAKERS: dict[str, Callable[[], Bus]] = {"memory": MemoryBus}
+IMPLEMENTATIONS = ("memory", "nats")
 TOPIC = topic_of_channel(1)
+NOON = "2026-01-01T12:00:00.000Z"
 
 
-@pytest.fixture(params=MAKERS)
-def make_bus(request: pytest.FixtureRequest) -> Callable[[], Bus]:
+@pytest.fixture(scope="session")
+def nats_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A real server for all tests: it keeps nothing, so they do not meet."""
+    server = NatsServer(tmp_path_factory.mktemp("nats"), password="a secret/of @ours")
+    server.start()
+    yield f"nats://storm:{quote(server.password, safe='')}@{server.host}:{server.port}"
+    server.stop()
+
+
+@pytest.fixture(params=IMPLEMENTATIONS)
+def make_bus(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[], Bus]:
     """Makes a bus of one implementation, not started."""
-    return MAKERS[request.param]
+    if request.param == "memory":
+        return MemoryBus
+    config = Config(data_dir=tmp_path, nats_url=request.getfixturevalue("nats_url"))
+    return lambda: NatsBus(config, "node.1", Metrics())
 
 
 @pytest.fixture
@@ -38,7 +60,8 @@ async def bus(make_bus: Callable[[], Bus]) -> AsyncIterator[Bus]:
 
 
 def event(seq: int, channel_id: int = 1) -> ChannelEvent:
-    return ChannelEvent(channel_id, seq, b'{"seq":%d}' % seq)
+    message = MessageEvent(channel_id, "hello", "alice", seq, seq, NOON)
+    return ChannelEvent(channel_id, seq, encode(message))
 
 
 async def got(heard: list[Any], count: int) -> None:
@@ -61,18 +84,32 @@ async def test_the_events_of_a_topic_come_in_order_and_whole(bus: Bus) -> None:
 
 
 async def test_every_kind_of_event_arrives_as_it_was(bus: Bus) -> None:
-    sent: list[BusEvent] = [
-        ChannelEvent(2**53, 2**40, b'{"payload":"\xc3\xbc\x00"}'),
-        ChannelEvent(1, 0, b"{}", "alice"),
-        StreamEvent("storm.weather", b"[1, 2]"),
-        ControlEvent("session_revoked", "alice", 3, "s", 1_763_812_800.25, b"{}"),
-        ControlEvent("access_changed"),
-    ]
-    heard: list[BusEvent] = []
-    await bus.subscribe("storm.weather", heard.append)
-    for item in sent:
-        bus.publish("storm.weather", item)
-    await got(heard, len(sent))
+    text = "\u00fc\u2028\x00\x1e\U0001f600"
+    large = 2**53 - 1
+    read = encode(ReadEvent(large, "alice", 7))
+    sent: dict[str, list[BusEvent]] = {
+        topic_of_channel(large): [
+            ChannelEvent(
+                large, large, encode(MessageEvent(large, text, "alice", large, large, NOON))
+            ),
+            ChannelEvent(large, 0, read),
+            ChannelEvent(large, 0, read, 'al"ice \u00fc'),
+        ],
+        "storm.weather": [
+            StreamEvent("storm.weather", encode(StreamBody("storm.weather", [1, text]))),
+        ],
+        CONTROL: [
+            ControlEvent("session_revoked", "alice", 3, "s", 1_763_812_800.25, b"\x00{}\xff"),
+            ControlEvent("access_changed"),
+        ],
+    }
+    heard: dict[str, list[BusEvent]] = {topic: [] for topic in sent}
+    for topic, found in heard.items():
+        await bus.subscribe(topic, found.append)
+        for item in sent[topic]:
+            bus.publish(topic, item)
+    for topic, found in heard.items():
+        await got(found, len(sent[topic]))
     assert heard == sent
 
 
@@ -126,6 +163,7 @@ async def test_who_subscribes_while_the_topic_is_being_left_hears_it(bus: Bus) -
 async def test_leaving_an_unknown_topic_and_speaking_to_nobody_are_no_errors(bus: Bus) -> None:
     await bus.unsubscribe("channels.99")
     bus.publish("channels.99", event(1, 99))
+    await settled(bus)
     heard: list[Any] = []
     await bus.subscribe("channels.99", heard.append)
     await settled(bus)

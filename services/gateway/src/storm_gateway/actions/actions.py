@@ -57,7 +57,7 @@ class Actions:
         self._revoked = Revoked(config.access_token_seconds + config.ticket_seconds, clock=clock)
         self._purging: asyncio.Task[None] | None = None
         self.access = AccessCache(store)
-        self.publisher = Publisher(bus, self.access, metrics)
+        self.publisher = Publisher(bus, self.access)
         self.auth = Auth(
             config,
             store,

@@ -75,6 +75,10 @@ class Auth:
         """Whether the identity still holds: not expired, not revoked."""
         return identity.expires_at > self._clock() and not self._revoked.holds(identity)
 
+    def is_revoked(self, identity: Identity) -> bool:
+        """Whether the identity's token was made void; one that merely expired was not."""
+        return self._revoked.holds(identity)
+
     async def ensure_user(self, identity: Identity) -> None:
         """Make the user of a foreign token that comes for the first time (contract)."""
         user_id = identity.user_id

@@ -97,6 +97,12 @@ class Control:
         if self._is_revoked(connection):
             connection.close(CloseCode.AUTHENTICATION_FAILED, "the token was revoked")
 
+    def revoke_void(self) -> None:
+        """End every connection whose token is void: what told of it may have been lost."""
+        for user_id in list(self._hub.users()):
+            for connection in self._hub.connections_of(user_id):
+                self._revoke(connection)
+
     def _look_again(self, channel_id: int) -> None:
         feed = self._hub.feed(topic_of_channel(channel_id))
         if feed is None:

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Coroutine, Iterable
+from collections.abc import Callable, Coroutine, Iterable
 
 from storm_gateway.bus.base import Bus, BusEvent, ChannelEvent, StreamEvent, topic_of_channel
 from storm_gateway.config import Config
@@ -13,6 +13,7 @@ from storm_gateway.observability.metrics import Metrics
 from storm_gateway.presence.base import Presence, PresenceChange
 from storm_gateway.protocol import events
 from storm_gateway.protocol.codec import encode
+from storm_gateway.protocol.events import Durable, MemberJoined, MemberLeft, MessageEvent
 from storm_gateway.protocol.websocket import text_frame
 from storm_gateway.store.base import Store
 
@@ -22,9 +23,13 @@ _HELD = 4_096
 """Events kept that came before their predecessors; more are read from the store anyway."""
 _KEEP_BYTES = 256 * 1024
 _REPAIR_PAGE = 500
+_REPAIRS_AT_ONCE = 16
+"""Repairs that read the store at one time: after a loss of the bus thousands may be due."""
 _IDLE_SECONDS = 10
 _IN_FLIGHT_SECONDS = 0.25
 """Time that a committed event may take through the bus before it counts as lost."""
+_GONE = 2**63
+"""In place of the head of a channel that there is no more."""
 
 
 class Hub:
@@ -44,7 +49,17 @@ class Hub:
         self._feeds: dict[str, Feed] = {}
         self._opening: dict[str, asyncio.Task[None]] = {}
         self._users: dict[str, tuple[Subscriber, ...]] = {}
+        self._closing: dict[str, asyncio.Task[None]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
+        self._reorder = config.reorder_milliseconds / 1000
+        self._late: dict[Feed, float] = {}  # feeds with a gap → when the store is read, in order
+        self._late_timer: asyncio.TimerHandle | None = None
+        self._repairs = asyncio.Semaphore(_REPAIRS_AT_ONCE)
+        self._comparing = False
+        self._compare_again = False
+        self.on_learned: Callable[[Durable], None] = lambda event: None
+        """Told, before it is delivered, of an event other than a message that was read from the
+        store: what it means for rights may have been lost with it."""
 
     # --- connections ---
 
@@ -106,13 +121,18 @@ class Hub:
     async def _go_live(self, feed: Feed) -> None:
         # First the bus, then the head: what is committed in between is held, not missed.
         try:
+            if (closing := self._closing.get(feed.topic)) is not None:
+                await asyncio.wait([closing])
             await self._bus.subscribe(feed.topic, self.on_event)
             if feed.channel_id:
                 heads = await self._store.channels.heads([feed.channel_id])
                 feed.seq = feed.settled = heads.get(feed.channel_id, 0)
         except BaseException:
-            self._feeds.pop(feed.topic, None)
-            await self._bus.unsubscribe(feed.topic)
+            try:
+                await self._bus.unsubscribe(feed.topic)
+            finally:
+                # Last: until then nobody else opens it, so what is left is what was opened here.
+                self._feeds.pop(feed.topic, None)
             raise
         feed.live = True
         self._take_held(feed)
@@ -188,7 +208,7 @@ class Hub:
             if len(feed.held) < _HELD:
                 feed.held[seq] = frame
             if feed.live:
-                self.repair(feed)
+                self._wait_for_late(feed)
 
     def _accept(self, feed: Feed, seq: int, frame: bytes) -> None:
         feed.accept(seq, frame, self._config.recent_events, _KEEP_BYTES)
@@ -196,7 +216,32 @@ class Hub:
 
     def _take_held(self, feed: Feed) -> None:
         self._drain_held(feed)
+        self._late.pop(feed, None)
         if feed.held:
+            self._wait_for_late(feed)
+
+    def _wait_for_late(self, feed: Feed) -> None:
+        """Several nodes publish, so an event may overtake another: it gets a moment to come."""
+        if feed.repairing or feed in self._late:
+            return  # a repair looks at what is held when it ends
+        if not self._reorder:
+            self.repair(feed)
+            return
+        loop = asyncio.get_running_loop()
+        self._late[feed] = loop.time() + self._reorder
+        if self._late_timer is None:
+            self._late_timer = loop.call_later(self._reorder, self._repair_late)
+
+    def _repair_late(self) -> None:
+        loop = asyncio.get_running_loop()
+        now = loop.time()
+        self._late_timer = None
+        while self._late:
+            feed, due = next(iter(self._late.items()))
+            if due > now + 0.001:
+                self._late_timer = loop.call_later(due - now, self._repair_late)
+                return
+            del self._late[feed]
             self.repair(feed)
 
     def _drain_held(self, feed: Feed) -> None:
@@ -214,54 +259,111 @@ class Hub:
         if feed.repairing:
             return
         feed.repairing = True
+        self._late.pop(feed, None)
         self._spawn(self._repair(feed))
 
     async def _repair(self, feed: Feed) -> None:
         try:
             while True:
                 feed.repair_again = False
-                after = feed.seq
-                replay = await self._store.messages.replay(
-                    feed.channel_id, after, _REPAIR_PAGE, upto=after + _REPAIR_PAGE
-                )
-                for event in replay.events:
-                    if event.seq == feed.seq + 1:
-                        self._accept(feed, event.seq, text_frame(encode(event)))
-                        self._counts.repaired += 1
+                async with self._repairs:
+                    after = feed.seq
+                    held = list(feed.held)
+                    replay = await self._store.messages.replay(
+                        feed.channel_id, after, _REPAIR_PAGE, upto=after + _REPAIR_PAGE
+                    )
+                self._accept_repaired(feed, replay.events)
                 if feed.seq == after < replay.head:
                     # A log has no holes, so this is a fault of the store. Said aloud, and passed
                     # over: asking for ever for what is not there would stop the channel.
                     log.error("the log of %s has a hole after %d", feed.topic, after)
                     feed.seq = min(after + _REPAIR_PAGE, replay.head)
                 self._drain_held(feed)
+                # Published means committed: what came before the store was read, and is not in
+                # it, no node of ours has sent.
+                false = [seq for seq in held if seq > replay.head and feed.held.pop(seq, b"")]
+                if false:
+                    log.warning("%d events of %s are not in the store", len(false), feed.topic)
                 if feed.seq >= replay.head and not feed.repair_again:
                     break
+            feed.repairing = False
         except StormError as error:
             # The next comparison of heads tries again.
             log.warning("repair of %s has to wait: %s", feed.topic, error.message)
+            self._drain_held(feed)
+        else:
+            self._take_held(feed)
         finally:
             feed.repairing = False
-        self._drain_held(feed)
 
-    async def compare_heads(self) -> None:
-        """Repair every feed that is behind the store although nothing tells of it."""
+    def _accept_repaired(self, feed: Feed, found: list[Durable]) -> None:
+        for index, event in enumerate(found):
+            if event.seq != feed.seq + 1:
+                continue
+            if type(event) is not MessageEvent and not _undone(event, found[index + 1 :]):
+                self._learn(event)
+            self._accept(feed, event.seq, text_frame(encode(event)))
+            self._counts.repaired += 1
+
+    def _learn(self, event: Durable) -> None:
+        try:
+            self.on_learned(event)
+        except Exception:
+            log.exception("what an event means for rights was not carried out")
+
+    async def compare_heads(self, patience_seconds: float | None = None) -> None:
+        """Repair every feed that is behind the store although nothing tells of it.
+
+        ``patience_seconds``: time that what is committed may take to come by itself. Asked for
+        while one is under way: another follows it. Raises ``StormError`` when the store is away;
+        the next comparison finds the same.
+        """
+        if self._comparing:
+            self._compare_again = True
+            return
+        self._comparing = True
+        try:
+            await self._compare(
+                _IN_FLIGHT_SECONDS if patience_seconds is None else patience_seconds
+            )
+            while self._compare_again:
+                self._compare_again = False
+                await self._compare(0)
+        finally:
+            self._comparing = self._compare_again = False
+
+    async def _compare(self, patience_seconds: float) -> None:
         feeds = [feed for feed in self._feeds.values() if feed.live and feed.channel_id]
         heads: dict[int, int] = {}
         for start in range(0, len(feeds), 500):
             ids = [feed.channel_id for feed in feeds[start : start + 500]]
             heads.update(await self._store.channels.heads(ids))
-        behind = [feed for feed in feeds if heads.get(feed.channel_id, 0) > feed.seq]
-        if behind:
-            await asyncio.sleep(_IN_FLIGHT_SECONDS)
-            for feed in behind:
-                if heads[feed.channel_id] > feed.seq:
-                    self.repair(feed)
+        suspects = [feed for feed in feeds if heads.get(feed.channel_id, _GONE) > feed.seq]
+        if not suspects:
+            return
+        await asyncio.sleep(patience_seconds)
+        for feed in suspects:
+            head = heads.get(feed.channel_id)
+            if head is None:
+                await self._find_deletion(feed)
+            elif head > feed.seq:
+                self.repair(feed)
+
+    async def _find_deletion(self, feed: Feed) -> None:
+        if feed.wanted and self._feeds.get(feed.topic) is feed:
+            deletion = await self._store.channels.deletion(feed.channel_id)
+            if deletion is not None:
+                self._learn(deletion)
 
     def repair_all(self) -> None:
         """The bus says that it may have lost something."""
-        for feed in self._feeds.values():
-            if feed.live and feed.channel_id:
-                self.repair(feed)
+        self._spawn(self._compare_now())
+
+    async def _compare_now(self) -> None:
+        try:
+            await self.compare_heads(0)
+        except StormError as error:
+            log.warning("repair has to wait: %s", error.message)
 
     async def sweep(self, tick: int) -> None:
         """Leave topics that nobody here has wanted for a while. ``tick``: seconds."""
@@ -271,8 +373,17 @@ class Hub:
             elif not feed.idle_since:
                 feed.idle_since = tick
             elif tick - feed.idle_since >= _IDLE_SECONDS:
-                del self._feeds[feed.topic]
-                await self._bus.unsubscribe(feed.topic)
+                await self._close(feed)
+
+    async def _close(self, feed: Feed) -> None:
+        topic = feed.topic
+        del self._feeds[topic]
+        self._late.pop(feed, None)
+        # Who opens it again in this moment waits for it: else the end of this subscription
+        # might be the end of the new one.
+        task = self._closing[topic] = asyncio.create_task(self._bus.unsubscribe(topic))
+        task.add_done_callback(lambda _: self._closing.pop(topic, None))
+        await task
 
     # --- presence and heartbeat ---
 
@@ -314,6 +425,17 @@ class Hub:
 
     async def stop(self) -> None:
         """End the work under way."""
+        if self._late_timer is not None:
+            self._late_timer.cancel()
+            self._late_timer = None
+        self._late.clear()
         for task in [*self._tasks, *self._opening.values()]:
             task.cancel()
         await asyncio.gather(*self._tasks, *self._opening.values(), return_exceptions=True)
+
+
+def _undone(event: Durable, later: list[Durable]) -> bool:
+    """Whether a user who left came back since: then nothing is taken away."""
+    return isinstance(event, MemberLeft) and any(
+        isinstance(other, MemberJoined) and other.user_id == event.user_id for other in later
+    )

@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable
 
 from storm_gateway.bus.base import topic_of_channel
 from storm_gateway.config import Config
+from storm_gateway.errors import ConflictError
 from storm_gateway.hub.feed import Feed, Subscriber
 from storm_gateway.hub.hub import Hub
 from storm_gateway.observability.metrics import Metrics
@@ -98,7 +99,10 @@ class Subscriptions:
             head, gap = replay.head, replay.gap
             del replay
             if feed.replaying.get(connection) is not token:
-                return  # unsubscribed, removed or disconnected meanwhile
+                # Unsubscribed, removed, disconnected, or subscribed once more meanwhile.
+                if ref is not None and not answered and connection.is_open:
+                    raise ConflictError("Another command for this channel took the place of this.")
+                return
             if not answered:
                 answered = True
                 told = events.Gap(*gap) if gap else None

@@ -18,6 +18,10 @@ class Counts:
 
     __slots__ = (
         "active_websockets",
+        "bus_received_events",
+        "bus_received_messages",
+        "bus_sent_events",
+        "bus_sent_messages",
         "commands",
         "connections",
         "deliveries",
@@ -49,6 +53,10 @@ class Counts:
     slow_consumers: int
     replayed: int
     repaired: int
+    bus_sent_messages: int
+    bus_sent_events: int
+    bus_received_messages: int
+    bus_received_events: int
 
 
 GAUGES = {
@@ -67,6 +75,10 @@ COUNTERS = {
     "slow_consumers": ("storm_slow_consumers_closed", "Connections closed with 4001."),
     "replayed": ("storm_replayed_events", "Events replayed to returning clients."),
     "repaired": ("storm_repaired_events", "Events read from the store because the bus lost them."),
+    "bus_sent_messages": ("storm_bus_sent_messages", "NATS messages sent."),
+    "bus_sent_events": ("storm_bus_sent_events", "Events in the NATS messages sent."),
+    "bus_received_messages": ("storm_bus_received_messages", "NATS messages received."),
+    "bus_received_events": ("storm_bus_received_events", "Events in the NATS messages received."),
 }
 
 
@@ -93,9 +105,18 @@ class Metrics(Collector):
         )
         self.publish_seconds = Histogram(
             "storm_nats_publish_duration_seconds",
-            "Time to hand one event to the bus.",
+            "Time to hand what one turn published to the bus, and with NATS to its socket.",
             registry=r,
             buckets=SECONDS,
+        )
+        self.bus_errors = Counter(
+            "storm_bus_errors",
+            "What went wrong on the bus, by kind; of dropped ones, each event.",
+            ["kind"],
+            registry=r,
+        )
+        self.bus_reconnects = Counter(
+            "storm_bus_reconnects", "Connections to NATS made after one was lost.", registry=r
         )
         self.commit_seconds = Histogram(
             "storm_commit_duration_seconds",

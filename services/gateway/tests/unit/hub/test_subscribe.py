@@ -7,7 +7,7 @@ import pytest
 from hub_harness import TOPIC, Listener, Node, events_in, until
 from store_harness import GENERAL
 
-from storm_gateway.errors import ForbiddenError, NotFoundError, UnavailableError
+from storm_gateway.errors import ConflictError, ForbiddenError, NotFoundError, UnavailableError
 
 FROM_THE_STORE = {"recent_events": 0}
 
@@ -288,10 +288,19 @@ async def test_the_second_subscribe_replaces_the_first(open_node: Any) -> None:
     assert not node.feed.replaying
 
 
-async def test_two_subscribes_at_once_leave_one_subscription(node: Node) -> None:
+async def test_two_subscribes_at_once_leave_one_subscription_and_both_are_answered(
+    node: Node,
+) -> None:
     await node.say(5)
     listener = node.connect()
-    await asyncio.gather(node.subscribe(listener, 0), node.subscribe(listener, 2))
+    first, second = await asyncio.gather(
+        node.subscribe(listener, 0, "first"),
+        node.subscribe(listener, 2, "second"),
+        return_exceptions=True,
+    )
+    assert isinstance(first, ConflictError)
+    assert second is None
+    assert [reply["ref"] for reply in listener.said("subscribed")] == ["second"]
     await node.say(2)
     await node.quiet()
     assert listener.seqs[-2:] == [6, 7]
