@@ -36,6 +36,8 @@ WAIT_SECONDS = 60
 class Node:
     """A gateway started as the README says, on a free port and with data of its own."""
 
+    command = ("storm", "serve")
+
     def __init__(self, folder: Path) -> None:
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
@@ -45,12 +47,11 @@ class Node:
             **{name: value for name, value in os.environ.items() if not name.startswith("STORM_")},
             "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
             "STORM_ADDR": self.address,
-            "STORM_DATA_DIR": str(folder / "data"),
             "COLUMNS": "200",
         }
         self.log = (folder / "log").open("wb")
         self.process = subprocess.Popen(
-            ["storm", "serve"],
+            self.command,
             cwd=folder,
             env=self.environment,
             stdout=self.log,
@@ -69,11 +70,47 @@ class Node:
             assert time.monotonic() < until, (self.folder / "log").read_text()
             time.sleep(0.05)
 
+    @property
+    def places(self) -> dict[str, str]:
+        """What stands in the documents, and what it is here."""
+        return {SHOWN_ADDRESS: self.address}
+
     def stop(self) -> int:
         self.process.send_signal(signal.SIGTERM)
         status = self.process.wait(WAIT_SECONDS)
         self.log.close()
         return status
+
+
+class Stack(Node):
+    """Two nodes with their servers, as `make run WORKERS=2` starts them."""
+
+    command = ("storm", "up", "--workers", "2")
+
+    def wait(self) -> None:
+        until = time.monotonic() + WAIT_SECONDS
+        while "STORM is up" not in (said := (self.folder / "log").read_text()):
+            assert self.process.poll() is None, said
+            assert time.monotonic() < until, said
+            time.sleep(0.05)
+
+    @property
+    def places(self) -> dict[str, str]:
+        said = (self.folder / "log").read_text()
+        addresses = re.findall(r"^ *node-\d +http://(\S+)", said, re.M)
+        shown = re.findall(r"^ *node-\d +http://(\S+)", README.read_text("utf-8"), re.M)
+        return super().places | dict(zip(shown, addresses, strict=True))
+
+
+@pytest.fixture
+def stack(tmp_path: Path) -> Iterator[Stack]:
+    started = Stack(tmp_path)
+    try:
+        started.wait()
+        yield started
+    finally:
+        status = started.stop()
+    assert status == 0, (tmp_path / "log").read_text()
 
 
 @pytest.fixture
@@ -169,6 +206,20 @@ def fits(shown: str, seen: str) -> bool:
     ids=["readme", "reference"],
 )
 def test_conversation_goes_as_printed(node: Node, path: Path, heading: str) -> None:
+    converse(node, conversation(path, heading))
+
+
+def test_conversations_go_as_printed_on_two_nodes(stack: Stack) -> None:
+    first = conversation(README, "## A first conversation")
+    several = conversation(README, "## Several nodes")
+    # As the README says: the settings of the stack, then the same as with one node.
+    (settings,) = [step for step in several if step.command.startswith(". ")]
+    converse(stack, [settings, *first])
+    converse(stack, several)
+
+
+def converse(node: Node, steps: list[Shown]) -> None:
+    """Run what is shown; it prints what is shown."""
     if shutil.which("curl") is None:
         program = node.folder / "curl"
         program.write_text(f"#!{sys.executable}\n{CURL}")
@@ -186,18 +237,22 @@ def test_conversation_goes_as_printed(node: Node, path: Path, heading: str) -> N
     assert shell.stdin is not None
     assert shell.stdout is not None
     going_on: list[tuple[Shown, subprocess.Popen[str], Path]] = []
-    steps = conversation(path, heading)
-    assert len(steps) >= 5
+    settings: list[str] = []
+    assert len(steps) >= 4
     try:
         for step in steps:
-            command = step.command.replace(SHOWN_ADDRESS, node.address)
+            command = step.command
+            for shown, here in node.places.items():
+                command = command.replace(shown, here)
             if command.startswith("export PATH="):  # the test has it in its environment
                 command = command.replace("$PWD/.venv/bin:", "")
+            if command.startswith(("export ", ". ")):  # for other terminals, too
+                settings.append(command)
             if step.goes_on:
                 seen_in = node.folder / f"tail-{len(going_on)}"
                 with seen_in.open("w") as output:
                     process = subprocess.Popen(
-                        ["bash", "-c", f"exec {command}"],
+                        ["bash", "-c", "; ".join([*settings, f"exec {command}"])],
                         cwd=node.folder,
                         env=node.environment | {"PYTHONUNBUFFERED": "1"},
                         stdin=subprocess.DEVNULL,
@@ -227,23 +282,26 @@ def test_conversation_goes_as_printed(node: Node, path: Path, heading: str) -> N
 
 
 def wait_for(process: subprocess.Popen[str], seen_in: Path, shown: list[str]) -> None:
-    """Until the lines have come, in order; remarks (``— …``), which have a time of their own,
-    before the rest.
+    """Until the lines have come, in order. Remarks (``— …``) come by a clock of their own: in any
+    order, and there may be more of them.
     """
 
-    def in_order(lines: list[str]) -> list[str]:
-        return sorted(lines, key=lambda line: not line.startswith("— "))
+    def parted(lines: list[str]) -> tuple[list[str], list[str]]:
+        remarks = [line for line in lines if line.startswith("— ")]
+        return remarks, [line for line in lines if line and line not in remarks]
 
-    expected = in_order(shown)
+    expected_remarks, expected = parted(shown)
     until = time.monotonic() + WAIT_SECONDS
     while True:
-        seen = in_order([line for line in seen_in.read_text().splitlines() if line])
-        if len(seen) >= len(expected):
-            for line, got in zip(expected, seen, strict=False):
-                assert fits(line, got), (line, seen)
+        remarks, lines = parted(seen_in.read_text().splitlines())
+        for line, got in zip(expected, lines, strict=False):
+            assert fits(line, got), (line, lines)
+        if len(lines) >= len(expected) and all(
+            any(fits(line, got) for got in remarks) for line in expected_remarks
+        ):
             return
-        assert process.poll() is None, seen
-        assert time.monotonic() < until, (expected, seen)
+        assert process.poll() is None, (remarks, lines)
+        assert time.monotonic() < until, (shown, remarks, lines)
         time.sleep(0.05)
 
 
