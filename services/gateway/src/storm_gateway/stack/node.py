@@ -11,7 +11,6 @@ from storm_gateway.stack.process import Server
 
 _ANSWER_SECONDS = 3
 _DRAIN_SECONDS = 30.0
-_AFTER_DRAIN_SECONDS = 20.0
 
 
 class NodeServer(Server):
@@ -23,6 +22,8 @@ class NodeServer(Server):
 
     start_seconds = 60.0
     poll_seconds = 0.05
+    after_drain_seconds = 20.0
+    """How long it may take to end besides the drain."""
 
     def __init__(
         self,
@@ -58,7 +59,7 @@ class NodeServer(Server):
     def stop(self) -> None:
         # It may take its time: it sends its clients away spread over the drain.
         drain = float(self.settings.get("STORM_DRAIN_SECONDS", _DRAIN_SECONDS))
-        self.stop_seconds = drain + _AFTER_DRAIN_SECONDS
+        self.stop_seconds = drain + self.after_drain_seconds
         super().stop()
 
     def command(self) -> Sequence[str]:

@@ -1,5 +1,6 @@
 """All nodes on one port: ``storm serve --workers N`` as a process."""
 
+import signal
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -11,6 +12,9 @@ class WorkersServer(NodeServer):
     """The supervisor with its nodes, which share an address and have one of their own each."""
 
     start_seconds = 120.0
+    # It waits for its nodes by itself, and kills those that do not end.
+    after_drain_seconds = 60.0
+    hurry_signal = signal.SIGTERM  # the second one makes its nodes hurry
 
     def __init__(
         self,
@@ -68,7 +72,8 @@ class WorkersServer(NodeServer):
             **super().environment(),
             "STORM_ADDR": f"{self.shared_host}:{self.port}",
             "STORM_NODE_ADDR": self.node_addrs[0],
-            "STORM_NODE_NAME": self.base_name,
+            # One node alone is no supervisor, which would number it.
+            "STORM_NODE_NAME": self.base_name if self.workers > 1 else self.node_names[0],
         }
 
     def answers(self) -> bool:
