@@ -79,6 +79,10 @@ class Proxy:
         self.port = port or free_port(host)
         self.accepted = 0
         """Connections accepted so far."""
+        self.buffer_bytes = 0
+        """Of what the target sends, the kernel and this proxy hold back so much each; 0: as much
+        as they like. For connections made from then on.
+        """
         self._random = random.Random(seed)  # noqa: S311 repeatable, not secret
         self._requests = _Direction()
         self._answers = _Direction()
@@ -228,13 +232,12 @@ class Proxy:
         self._links.add(link)
         try:
             async with asyncio.timeout(_CONNECT_SECONDS):
-                far_reader, far_writer = await asyncio.open_connection(
-                    *self.target, limit=_CHUNK_BYTES
-                )
+                far_reader, far_writer = await self._connect()
             link.add(far_writer)
             async with asyncio.TaskGroup() as both:
                 there = _Pump(self._requests, self._random, reader, far_writer, link)
                 back = _Pump(self._answers, self._random, far_reader, writer, link)
+                back.waiting_bytes = self.buffer_bytes or _WAITING_BYTES
                 both.create_task(there.run())
                 both.create_task(back.run())
         except* (OSError, TimeoutError):
@@ -243,6 +246,21 @@ class Proxy:
         finally:
             self._links.discard(link)
             link.close()
+
+    async def _connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        host, port = self.target
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        raw = socket.socket(family, socket.SOCK_STREAM)
+        try:
+            raw.setblocking(False)
+            if self.buffer_bytes:
+                # Before it connects: the window is agreed on then.
+                raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, self.buffer_bytes)
+            await asyncio.get_running_loop().sock_connect(raw, (host, port))
+            return await asyncio.open_connection(sock=raw, limit=self.buffer_bytes or _CHUNK_BYTES)
+        except BaseException:
+            raw.close()
+            raise
 
 
 class _Link:
@@ -294,6 +312,7 @@ class _Pump:
         self._waiting: deque[tuple[float, bytes]] = deque()
         """When each piece may go on. An empty one is the end."""
         self._size = 0
+        self.waiting_bytes = _WAITING_BYTES
         self._moved = asyncio.Event()
         self._passed = 0
         link.on_reset.append(self._moved.set)
@@ -313,7 +332,7 @@ class _Pump:
         data = b"-"
         try:
             while data:
-                while self._size >= _WAITING_BYTES and not self._link.gone:
+                while self._size >= self.waiting_bytes and not self._link.gone:
                     await self._until_moved()
                 data = await self._reader.read(_CHUNK_BYTES)
                 toxics = self._direction.toxics
