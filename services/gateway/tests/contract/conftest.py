@@ -24,7 +24,7 @@ def databases(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Databases]:
 
 @pytest.fixture(params=[*SQLITE, "postgresql"])
 def store_kind(request: pytest.FixtureRequest) -> str:
-    """The database that the test runs on; ``only_sqlite`` and ``only_postgresql`` narrow it."""
+    """The database that the test runs on; ``only_sqlite`` narrows it."""
     return str(request.param)
 
 

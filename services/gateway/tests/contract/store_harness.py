@@ -26,7 +26,6 @@ SQLITE = ("sqlite", "sqlite of the system")
 """The second as on a machine without the wheel. With an old SQLite: one connection for all."""
 
 only_sqlite = pytest.mark.parametrize("store_kind", SQLITE)
-only_postgresql = pytest.mark.parametrize("store_kind", ["postgresql"])
 
 GENERAL = 1
 NOON = 1_763_812_800_000

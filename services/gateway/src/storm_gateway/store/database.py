@@ -7,8 +7,6 @@ from collections.abc import Callable
 from typing import Protocol, TypeVar
 
 from sqlalchemy import Connection
-from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError
 
 from storm_gateway.config import Config
 from storm_gateway.errors import UnavailableError
@@ -80,20 +78,14 @@ def make_database(config: Config) -> Database:
 
 def kind_of(url: str) -> str:
     """``sqlite`` or ``postgresql``. Raises ``ValueError`` for what is neither."""
-    if not url:
+    scheme, separator, _ = url.partition("://")
+    if not url or scheme == "sqlite" or scheme.startswith("sqlite+"):
         return "sqlite"
-    try:
-        parsed = make_url(url)
-    except ArgumentError:
-        raise ValueError(
-            f"STORM_DATABASE_URL cannot be read: leave it empty, or say {SUPPORTED}"
-        ) from None
-    kind = parsed.get_backend_name()
-    if parsed.drivername in ("postgres", "postgresql", "postgresql+asyncpg"):
+    if not separator:
+        raise ValueError(f"STORM_DATABASE_URL cannot be read: leave it empty, or say {SUPPORTED}")
+    if scheme in ("postgres", "postgresql", "postgresql+asyncpg"):
         return "postgresql"
-    if kind == "sqlite":
-        return "sqlite"
     raise ValueError(
-        f"STORM_DATABASE_URL asks for {parsed.drivername!r}, which is not supported: "
+        f"STORM_DATABASE_URL asks for {scheme!r}, which is not supported: "
         f"leave it empty, or say {SUPPORTED}"
     )

@@ -4,10 +4,9 @@ import logging
 import threading
 from collections.abc import Callable
 from typing import TypeVar
+from urllib.parse import urlsplit
 
 from sqlalchemy import Connection
-from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError
 
 from storm_gateway.errors import UnavailableError
 from storm_gateway.store.dialect import Dialect
@@ -30,15 +29,22 @@ OLDEST = 130_000
 
 def dsn_of(url: str) -> str:
     """What the driver takes. Raises ``ValueError``, without the secrets, for what cannot be."""
-    try:
-        parsed = make_url(url)
-    except (ArgumentError, ValueError):
-        parsed = None
-    if parsed is None or not parsed.database:
+    dsn = "postgresql" + url[url.index("://") :]
+    parts = urlsplit(dsn)
+    database = parts.path.removeprefix("/")
+    # Several, for a primary and its standbys, are separated by commas.
+    hosts = parts.netloc.rpartition("@")[2].split(",")
+    ports = [host.rpartition("]")[2].partition(":")[2] for host in hosts]
+    if not database:
         raise ValueError(
             "STORM_DATABASE_URL must name a database: postgresql://user:password@host/database"
         )
-    return "postgresql" + url[url.index("://") :]
+    if "/" in database or "@" in database or any(port and not port.isdigit() for port in ports):
+        raise ValueError(
+            "STORM_DATABASE_URL cannot be read: say postgresql://user:password@host:5432/database, "
+            "and %40 for @, %2F for /, %3A for : in a password"
+        )
+    return dsn
 
 
 def _settings(timeout_seconds: float) -> dict[str, str]:

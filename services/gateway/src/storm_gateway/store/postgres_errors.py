@@ -86,11 +86,11 @@ def failure_of(error: BaseException) -> UnavailableError | None:
         sentence = _SENTENCES.get(code[:length])
         if sentence is not None:
             return _unavailable(sentence)
-    for each in _chain(error):
-        if isinstance(each, asyncpg.TargetServerAttributeNotMatched):
-            return _unavailable(_SENTENCES["25006"])
-        if isinstance(each, (LostError, OSError)) or is_closed_error(each):
-            return _unavailable(_AWAY)
+    causes = list(_chain(error))
+    if any(isinstance(each, asyncpg.TargetServerAttributeNotMatched) for each in causes):
+        return _unavailable(_SENTENCES["25006"])
+    if any(isinstance(each, (LostError, OSError)) or is_closed_error(each) for each in causes):
+        return _unavailable(_AWAY)
     return None
 
 

@@ -159,7 +159,7 @@ class PostgresSession:
                 server_settings=self._settings,
                 target_session_attrs="read-write",
             )
-        except asyncpg.ClientConfigurationError:
+        except (asyncpg.ClientConfigurationError, ValueError):
             # Its text may quote the setting, and that has a password.
             raise ValueError(
                 "STORM_DATABASE_URL has parts that are not understood: say "
