@@ -70,4 +70,4 @@ def _run_several(config: Config, count: int) -> int:
     try:
         return asyncio.run(Supervisor(config, count).run())
     except OSError as error:
-        fail(f"cannot listen on {config.addr}: {error.strerror}")
+        fail(error.strerror or str(error))

@@ -1,6 +1,8 @@
 """Addresses that the nodes of one supervisor listen on, one after another or all at once."""
 
+import os
 import socket
+from typing import Self
 
 from storm_gateway.connections.listeners import bind, name_of
 
@@ -15,10 +17,14 @@ class Address:
 
     def __init__(self, host: str, port: int) -> None:
         """Raises ``OSError`` when another program listens there."""
-        if port:
-            _refuse_company(host, port)
+        try:
+            if port:
+                _refuse_company(host, port)
+            self._keeper = bind(host, port, shared=True)
+        except OSError as error:
+            why = os.strerror(error.errno or 0)
+            raise OSError(error.errno, f"cannot listen on {host}:{port}: {why}") from None
         self._host = host
-        self._keeper = bind(host, port, shared=True)
         self.port = int(self._keeper.getsockname()[1])
         self.name = name_of(self._keeper)
 
@@ -26,7 +32,10 @@ class Address:
         """One more bound socket, for one node."""
         return bind(self._host, self.port, shared=True)
 
-    def close(self) -> None:
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
         self._keeper.close()
 
 

@@ -16,8 +16,6 @@ from storm_gateway.supervisor.messages import Line, State, Wish
 
 log = structlog.get_logger("storm.supervisor")
 
-_LEND_SECONDS = 5.0
-
 
 class NodeProcess:
     """From its start to its end. A restart makes another one."""
@@ -104,13 +102,13 @@ class NodeProcess:
         """Although it said that it does not deliver yet."""
         self._line.tell(Wish("serve"))
 
-    async def lend(self) -> Listeners | None:
-        """Its listening sockets, for its successor; None when it does not answer."""
+    async def lend(self, seconds: float) -> Listeners | None:
+        """Its listening sockets, for its successor; None when it does not answer in time."""
         self._lent.clear()
         if not self._line.tell(Wish("lend")):
             return None
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(_LEND_SECONDS):
+            async with asyncio.timeout(seconds):
                 await self._lent.wait()
         lent = self._line.take_sockets()
         if len(lent) == 2:

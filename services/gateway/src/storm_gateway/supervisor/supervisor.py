@@ -37,6 +37,8 @@ class Patience:
     after_drain: float = 30.0
     """A node that has not ended by then, after its drain, is killed."""
     in_a_hurry: float = 10.0
+    to_lend: float = 5.0
+    """A node that does not hand its sockets to its successor by then is frozen."""
 
 
 @dataclass
@@ -61,16 +63,18 @@ class Supervisor:
         program: Sequence[str] = PROGRAM,
         patience: Patience | None = None,
     ) -> None:
-        """Raises ``OSError`` when an address is taken."""
+        """Raises ``OSError``, with a sentence as its text, when an address is taken."""
         self._config = config
         self._program = program
         self._patience = patience or Patience()
-        self.service = Address(config.host, config.port)
         name = config.node_name or socket.gethostname()
-        self._slots = [
-            Slot(f"{name}-{number}", own)
-            for number, own in enumerate(_own_addresses(config, count), start=1)
-        ]
+        with contextlib.ExitStack() as given_back:
+            self.service = given_back.enter_context(Address(config.host, config.port))
+            self._slots = [
+                Slot(f"{name}-{number}", given_back.enter_context(Address(*own)))
+                for number, own in enumerate(_own_addresses(config, count), start=1)
+            ]
+            self._addresses = given_back.pop_all()
         self._processes: set[NodeProcess] = set()
         self._ending = asyncio.Event()
         self._hurried = False
@@ -96,8 +100,7 @@ class Supervisor:
         finally:
             for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
                 loop.remove_signal_handler(number)
-            for address in (self.service, *(slot.own for slot in self._slots)):
-                address.close()
+            self._addresses.close()
         if not self._status:
             log.info("ended")
         return self._status
@@ -265,7 +268,7 @@ class Supervisor:
             old = slot.node
             if old is None or not old.running:
                 return True  # it starts anew anyway
-            lent = await old.lend()
+            lent = await old.lend(self._patience.to_lend)
             new = await self._start(slot, lent or self._new_listeners(slot))
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(self._patience.to_be_ready):
@@ -284,11 +287,16 @@ class Supervisor:
             log.error(
                 "rolling restart stopped: the new node is not ready, the old ones serve on",
                 node=new.name,
-                why=new.unready_why if new.running else new.why_it_ended(),
+                why=self._why_not(new),
             )
         new.end()
         await new.wait_within(self._patience.in_a_hurry)
         self._processes.discard(new)
+
+    def _why_not(self, node: NodeProcess) -> str:
+        if not node.running:
+            return node.why_it_ended()
+        return node.unready_why or f"not ready within {self._patience.to_be_ready:g} s"
 
     def _spawn(self, work: Coroutine[None, None, None]) -> None:
         task = asyncio.create_task(work)
@@ -296,9 +304,9 @@ class Supervisor:
         task.add_done_callback(self._work.discard)
 
 
-def _own_addresses(config: Config, count: int) -> list[Address]:
+def _own_addresses(config: Config, count: int) -> list[tuple[str, int]]:
     host, first = host_and_port(config.node_addr or "127.0.0.1:0")
-    return [Address(host, first + number if first else 0) for number in range(count)]
+    return [(host, first + number if first else 0) for number in range(count)]
 
 
 def _has_terminal() -> bool:
