@@ -21,7 +21,7 @@ OPEN_SECONDS = 3.0
 """A node that does not answer an upgrade for so long is left."""
 SILENT_SECONDS = 1.0
 """After so much silence a client pings."""
-DEAD_SECONDS = 3.0
+DEAD_SECONDS = 2.5
 """A ping that is not answered for so long: the node is frozen, or the way to it is broken."""
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from storm_gateway.cli.common import FAILED, INTERRUPTED, fail, quiet_logging, say, tell
+from storm_gateway.observability.text import escape_control
 
 if TYPE_CHECKING:
     from storm_gateway.audit.result import Result
@@ -79,7 +80,10 @@ def audit(
             work = _all([kind() for kind in kinds], folder, options, report)
         results = uvloop.run(work)
     except RunError as error:
-        fail(str(error), _USAGE)
+        # With the last words of a server, a line each.
+        for line in f"storm: {error}".splitlines():
+            tell(escape_control(line))
+        raise typer.Exit(_USAGE) from None
     except KeyboardInterrupt:
         raise typer.Exit(INTERRUPTED) from None
     finally:
