@@ -340,7 +340,7 @@ class Config(BaseSettings):
             faults.append("STORM_NATS_URL is empty: say nats://host:4222, the bus between nodes")
         if not self.redis_url:
             faults.append("STORM_REDIS_URL is empty: say redis://host:6379/0, for presence")
-        if not self.database_url.startswith(("postgresql:", "postgresql+")):
+        if not self.database_url.startswith(("postgresql:", "postgresql+", "postgres:")):
             faults.append(
                 "STORM_DATABASE_URL is not a server database: say "
                 "postgresql://user:password@host/database"
