@@ -92,12 +92,20 @@ class Listener:
 class Node:
     """The parts of one node that the hub lives between; what is committed is published."""
 
-    def __init__(self, data_dir: Path, bus: Bus | None = None, **settings: Any) -> None:
+    def __init__(
+        self,
+        data_dir: Path,
+        bus: Bus | None = None,
+        store: SqlStore | None = None,
+        **settings: Any,
+    ) -> None:
+        """``store``: another node's, which starts, stops and tells it."""
         self.config = Config(data_dir=data_dir, **{"reorder_milliseconds": 5, **settings})
         self.metrics = Metrics()
         self.counts = self.metrics.counts
         self.bus = bus or MemoryBus()
-        self.store = SqlStore(self.config, self.metrics)
+        self.owns_store = store is None
+        self.store = store or SqlStore(self.config, self.metrics)
         self.harness = Harness(self.store, self.config, self.metrics)
         self.presence = MemoryPresence(named=200, interval_seconds=0.01, grace_seconds=0.01)
         self.hub = Hub(self.config, self.store, self.bus, self.presence, self.metrics)
@@ -106,17 +114,20 @@ class Node:
         self.revoked: set[Subscriber] = set()
         self.control = Control(self.hub, self.may_receive, lambda c: c in self.revoked)
         self.publishing = True
+        self.publish_by: Node = self
         self.hub.on_learned = self.learned
 
     async def start(self) -> None:
         await self.bus.start()
-        await self.store.start(self.committed)
+        if self.owns_store:
+            await self.store.start(self.committed)
 
     async def stop(self) -> None:
         await self.control.stop()
         await self.hub.stop()
         await self.bus.stop()
-        await self.store.stop()
+        if self.owns_store:
+            await self.store.stop()
 
     async def may_receive(self, user_id: str, channel_id: int) -> None:
         if user_id in self.refused:
@@ -131,12 +142,16 @@ class Node:
         self.harness.committed(committed)
         for event in committed.events:
             if self.publishing:
-                self.publish(event)
+                self.publish_by.publish(event)
 
     def publish(self, event: Any) -> None:
         """As the publisher does; again, for an event that was lost."""
-        found = ChannelEvent(event.channel_id, event.seq, encode(event))
+        found = ChannelEvent(event.channel_id, event.seq, self.encoded(event))
         self.bus.publish(topic_of_channel(event.channel_id), found)
+
+    @staticmethod
+    def encoded(event: Any) -> bytes:
+        return encode(event)
 
     def send(self, text: str = "hello") -> "asyncio.Future[Any]":
         return self.harness.send(GENERAL, "writer", text)

@@ -15,6 +15,8 @@ from storm_gateway.protocol.events import Durable, ReadEvent, TypingEvent
 
 SEPARATOR = b"\x1e"
 _CHANNEL = "channels."
+_MOST = 2**53
+"""Above it, clients in JavaScript could not tell one seq from the next."""
 
 
 class GarbageError(ValueError):
@@ -96,7 +98,7 @@ def _read_channel(channel_id: int, data: bytes) -> ChannelEvent:
         head = _read_head(data)
     if head.channel_id != channel_id:
         raise GarbageError("not an event of this channel")
-    if head.type in _DURABLE and audience is None and head.seq > 0:
+    if head.type in _DURABLE and audience is None and 0 < head.seq <= _MOST:
         return ChannelEvent(channel_id, head.seq, data)
     if head.type in _EPHEMERAL:
         return ChannelEvent(channel_id, 0, data, audience)
