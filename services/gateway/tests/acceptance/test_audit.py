@@ -1,10 +1,12 @@
 """The audit as a whole: green for an honest node, killed or not; red for one that lies."""
+# ruff: noqa: ASYNC110 a run is watched from outside; the test has its own time limit
 
 import asyncio
 import json
 import os
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +53,26 @@ async def test_the_store_itself_agrees_with_the_history_pages(node: Node) -> Non
     database = f"sqlite:///{node.config.data_dir}/storm.db"
     result = await run_against([url], SECRET, database, SMALL, State())
     assert result.passed, (result.failed, result.verdict.examples)
+
+
+async def test_more_than_a_replay_holds_is_read_from_history_pages(
+    start_node: Callable[..., Awaitable[Node]],
+) -> None:
+    node = await start_node(replay_events=1)
+    state = State()
+    options = replace(SMALL, rate=200, seconds=2)
+
+    async def cut_everyone() -> None:
+        while state.load is None or state.load.acked < 100:
+            await asyncio.sleep(0.01)
+        assert state.load.drop_all() == state.load.clients
+
+    cutting = asyncio.create_task(cut_everyone())
+    result = await run_against([f"http://127.0.0.1:{node.port}"], SECRET, "", options, state)
+    await cutting
+    assert result.passed, (result.failed, result.verdict.examples)
+    assert result.counts["gaps filled from history pages"] > 0
+    assert result.counts["connections lost and back"] == 4 + 4 + 2
 
 
 async def test_a_wrong_secret_is_told_at_once(node: Node) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from math import floor
 
 from storm_gateway.audit.client import Return
 from storm_gateway.audit.ledger import ACKED, Ledger
@@ -160,7 +161,7 @@ def per_second(times: Iterable[float], begin: float, end: float, step: float) ->
     """Events a second in each step from ``begin`` to ``end``."""
     counts = [0] * max(1, int((end - begin) / step + 0.999))
     for at in times:
-        place = int((at - begin) / step)
+        place = floor((at - begin) / step)
         if 0 <= place < len(counts):
             counts[place] += 1
     return [count / step for count in counts]
