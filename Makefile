@@ -39,7 +39,7 @@ ARGS ?=
 OTHER_TESTS := $(sort $(dir $(wildcard loadtest/tests/test_*.py benchmarks/tests/test_*.py)))
 PYTEST := $(CURDIR)/$(PY) -m pytest -c $(CURDIR)/$(GATEWAY)/pyproject.toml -n $(TEST_PROCESSES)
 
-.PHONY: help run test check format docs bench smoke lock clean
+.PHONY: help run test check format docs chaos bench smoke lock clean
 
 help: ## list these verbs
 	@echo "STORM: make VERB"
@@ -77,6 +77,9 @@ format: $(DEV_STAMP) ## put the code in its form
 
 docs: $(DEV_STAMP) ## write the documents that come from the code (docs/asyncapi.yaml, docs/openapi.json)
 	$(PY) $(GATEWAY)/scripts/generate_docs.py
+
+chaos: $(DEV_STAMP) ## every fault under load; the report is in build/chaos (ARGS='--scenario NAME' picks)
+	$(VENV)/bin/storm audit --report build/chaos $(if $(findstring --scenario,$(ARGS)),,--scenario all) $(ARGS)
 
 bench: $(DEV_STAMP) ## measure, side by side with others (needs a C compiler)
 	$(PY) benchmarks/run.py $(ARGS)

@@ -111,7 +111,7 @@ class NatsSlowConsumer(Scenario):
     short = True
     seconds = 14
     settings = {"STORM_BUS_PENDING_EVENTS": "2"}  # noqa: RUF012 a table, as Scenario has it
-    load = replace(LoadPlan(), rate=150.0, payload_characters=4_000, receivers=20)
+    load = replace(LoadPlan(), rate=150.0, payload_characters=3_900, receivers=20)
 
     def __init__(self) -> None:
         self.proxies: Proxies | None = None

@@ -173,7 +173,9 @@ class PostgresFull(Scenario):
         return disk.missing()
 
     def make_stack(self, stack: "Stack") -> "Stack":
-        stack.postgres = SmallDiskPostgres(stack.folder / "postgres", host=stack.postgres.host)
+        stack.postgres = SmallDiskPostgres(
+            stack.folder / "postgres", settings=stack.postgres.settings
+        )
         return stack
 
     async def run(self, arena: "Arena") -> None:
