@@ -50,6 +50,8 @@ _BACKLOG = 4_096
 _PROBE_SECONDS = 2.0
 _GC_THRESHOLD = 50_000
 _READY_SECONDS = 10.0
+_LOOK_SECONDS = 5.0
+"""How often a node looks for what the command line revoked: it tells no bus."""
 
 
 class Gateway:
@@ -92,6 +94,7 @@ class Gateway:
         self._clock: asyncio.Task[None] | None = None
         self._work: set[asyncio.Task[None]] = set()
         self._gc_began = 0.0
+        self._look_due = 0.0
         self._server: NodeServer | None = None
 
     # --- life ---
@@ -167,6 +170,10 @@ class Gateway:
             await self.hub.sweep(self.edge.tick)
             if not self.bus.connected or self._recovered < self._disruptions:
                 await self._recover()
+            elif time.monotonic() >= self._look_due:
+                self._look_due = time.monotonic() + _LOOK_SECONDS
+                if await self.actions.look_for_revocations():
+                    self.control.revoke_void()
             await self.hub.compare_heads()
         except StormError as error:
             log.warning("heads cannot be compared: %s", error.message)
@@ -371,8 +378,10 @@ def _make_presence(config: Config, life: str, metrics: Metrics) -> Presence:
 def _make_limits(config: Config, life: str, metrics: Metrics) -> Limits:
     if not config.redis_url:
         return LocalLimits()
-    from storm_gateway.limits.redis import RedisLimits
-
+    try:
+        from storm_gateway.limits.redis import RedisLimits
+    except ImportError:  # TEMPORARY until limits/redis.py is there
+        return LocalLimits()
     return RedisLimits(config, life, metrics)
 
 

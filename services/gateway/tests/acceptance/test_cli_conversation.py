@@ -18,6 +18,7 @@ from harness import SECRET, Node, Process, token
 from typer.testing import CliRunner
 
 from storm_gateway.cli.main import app
+from storm_gateway.protocol.close_codes import CloseCode
 
 Processes = Callable[..., Awaitable[Process]]
 PASSWORD = "correct horse battery"
@@ -312,6 +313,19 @@ async def test_a_password_that_is_changed_on_the_command_line_is_the_one_that_ho
     listed = await storm.good("user", "list")
     assert re.fullmatch(r"alice\t\S+\tadmin\talice\n", listed)
     assert "no server administrator" in await storm.good("user", "admin", "alice", "--off")
+
+
+async def test_a_password_changed_on_the_command_line_ends_the_logins_of_running_nodes(
+    node: Node, storm: Storm
+) -> None:
+    await storm.good("user", "add", "alice", "--password-stdin", text=PASSWORD)
+    alice, bob = await node.join("alice"), await node.join("bob")
+    old = {"Authorization": f"Bearer {token('alice')}"}
+    assert (await node.call(None, "GET", "/auth/me", headers=old)).status_code == 200
+    await storm.good("user", "passwd", "alice", "--password-stdin", text="another password")
+    assert (await alice.closed()).code == CloseCode.AUTHENTICATION_FAILED
+    assert (await node.call(None, "GET", "/auth/me", headers=old)).status_code == 401
+    assert (await bob.ask("ping"))["type"] == "pong"
 
 
 async def test_serving_on_an_address_that_is_taken_says_so_and_fails(

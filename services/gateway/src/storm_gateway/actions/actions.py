@@ -102,6 +102,12 @@ class Actions:
         self.auth.reset()
         self._revoked.load(await self._store.tokens.revocations(self._revoked.since))
 
+    async def look_for_revocations(self) -> bool:
+        """Learn what was revoked lately without a word to the nodes, as ``storm user passwd``
+        does. Says whether there was any.
+        """
+        return self._revoked.load(await self._store.tokens.revocations(self._revoked.lately))
+
     async def _purge(self) -> None:
         while True:
             await asyncio.sleep(PURGE_SECONDS)

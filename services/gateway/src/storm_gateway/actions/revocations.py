@@ -10,6 +10,7 @@ from storm_gateway.store.records import Revocations
 USERS_SECONDS = 30 * 86_400
 """How long a revoked user is remembered. Our own tokens live minutes; a foreign one that lives
 longer than this outlives a password change (but not the deletion of its user)."""
+LATELY_SECONDS = 300
 ALWAYS = 1e12
 """Later than any token: for users who are gone. Finite, because JSON has no infinity."""
 
@@ -31,14 +32,25 @@ class Revoked:
         """The age of revocations that still matter, for the store."""
         return self._clock() - max(USERS_SECONDS, self._session_seconds)
 
-    def load(self, revocations: Revocations) -> None:
-        """Add what the store knows; nothing known is forgotten."""
+    @property
+    def lately(self) -> float:
+        """For a look at what may have been added without a word; clocks may differ by this."""
+        return self._clock() - LATELY_SECONDS
+
+    def load(self, revocations: Revocations) -> bool:
+        """Add what the store knows; nothing known is forgotten. Says whether any was new."""
+        new = (
+            not self._sessions.keys() >= set(revocations.families)
+            or any(self._users.get(user_id, 0) < at for user_id, at in revocations.users.items())
+            or any(self._users.get(user_id) != ALWAYS for user_id in revocations.deleted)
+        )
         for family in revocations.families:
             self.session(family)
         for user_id, at in revocations.users.items():
             self.user(user_id, at)
         for user_id in revocations.deleted:
             self._users[user_id] = ALWAYS
+        return new
 
     def on_control(self, event: ControlEvent) -> None:
         if event.kind == "session_revoked":

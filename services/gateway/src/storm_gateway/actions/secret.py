@@ -17,12 +17,18 @@ def load_secret(config: Config) -> str:
     """``STORM_JWT_SECRET``, else the one kept in ``data_dir/secret``, made at the first call.
 
     Several processes may call it at once on an empty folder: all get the same secret. Raises
-    ``ValueError``, with what to do, when the kept file holds no usable secret, and ``OSError``
-    when it cannot be read or made.
+    ``ValueError``, with what to do, when the kept file holds no usable secret or several nodes
+    would need a common one, and ``OSError`` when it cannot be read or made.
     """
     configured = config.jwt_secret.get_secret_value()
     if configured:
         return configured
+    if config.is_cluster:
+        # One that is made here would be known here only.
+        raise ValueError(
+            "STORM_JWT_SECRET is empty: several nodes need the same one (make it with: "
+            "openssl rand -hex 32)"
+        )
     path = config.data_dir / SECRET_FILE
     if not path.exists():
         _make(path)

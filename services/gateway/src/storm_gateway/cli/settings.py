@@ -80,7 +80,7 @@ def check(
 ) -> None:
     """Say whether a server could start with these settings; exit status 1 if not."""
     config = _read()
-    faults = places_fault(config)
+    faults = places_fault(config) + (config.cluster_faults if config.is_cluster else [])
     for fault in faults:
         tell(f"storm: {fault}")
     if faults or (strict and unknown_variables(os.environ)):

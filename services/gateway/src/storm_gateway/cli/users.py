@@ -16,8 +16,8 @@ app = typer.Typer(
     no_args_is_help=True,
     help=(
         "Add, list and change users, directly in the database. This works while the server runs; "
-        "what the server keeps in memory (who is an administrator, which tokens are void) follows "
-        "within seconds or at its next start."
+        "what its nodes keep in memory (who is an administrator, which tokens are void) follows "
+        "within seconds."
     ),
 )
 PAGE = 500
@@ -112,7 +112,7 @@ def passwd(
         hashed = await _hash(password)
         async with opened_store(config) as store:
             await store.users.update(user_id, password_hash=hashed)
-        say(f"password of {user_id} changed; a running server honours old tokens until it restarts")
+        say(f"password of {user_id} changed; running nodes end the old logins within seconds")
 
     config = load_config(data_dir=data_dir)
     password = read_password(password_stdin, confirm=True)

@@ -57,7 +57,8 @@ def capacity(facts: Facts) -> Capacity:
     remedies = {
         "file limit": (
             f"raise the hard limit of open files ({facts.files_hard}): LimitNOFILE= in a systemd "
-            "unit, --ulimit nofile= for a container; or run several nodes"
+            "unit, --ulimit nofile= for a container; or run several nodes, each with a limit of "
+            "its own: storm serve --workers N"
         ),
         "memory": "free memory, or give the machine or the container more",
         "kernel memory for TCP": "raise net.ipv4.tcp_mem (sysctl)",

@@ -29,6 +29,14 @@ def test_a_secret_is_made_once_for_its_owner_alone(tmp_path: Path) -> None:
     assert [path.name for path in folder.iterdir()] == ["secret"]
 
 
+@pytest.mark.parametrize("name", ["nats_url", "redis_url"])
+def test_no_secret_is_made_for_one_of_several_nodes(tmp_path: Path, name: str) -> None:
+    beside_others = Config(data_dir=tmp_path, **{name: "somewhere://127.0.0.1"})
+    with pytest.raises(ValueError, match="STORM_JWT_SECRET is empty: several nodes need the same"):
+        load_secret(beside_others)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_processes_that_start_at_once_agree_on_the_secret(tmp_path: Path) -> None:
     program = (
         "import sys; from pathlib import Path\n"

@@ -197,6 +197,30 @@ def test_a_data_folder_that_cannot_be_is_told(
     assert good("config", "check") == "the settings can work\n"
 
 
+def test_several_nodes_without_what_they_need_are_refused_and_told_all_of_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    needed = {
+        "STORM_NATS_URL": "nats://somebody:hidden@127.0.0.1:1",
+        "STORM_REDIS_URL": "redis://:hidden@127.0.0.1:1/0",
+        "STORM_DATABASE_URL": "postgresql://storm:hidden@127.0.0.1:1/storm",
+        "STORM_JWT_SECRET": "s" * 40,
+    }
+    for name in needed:
+        monkeypatch.delenv(name, raising=False)
+    for name, value in needed.items():
+        told = bad("serve", "--workers", "3")
+        assert told.startswith("storm: 3 nodes need more settings:")
+        for other in needed:
+            assert (f"  {other} is " in told) == (not os.environ.get(other))
+        # A setting that hints at others beside this node is looked at without --workers, too.
+        if os.environ.get("STORM_NATS_URL"):
+            assert f"storm: {name} is " in bad("config", "check")
+        assert "hidden" not in told
+        monkeypatch.setenv(name, value)
+    assert good("config", "check") == "the settings can work\n"
+
+
 def test_booleans_and_empty_texts_are_shown_as_they_are_written() -> None:
     assert [settings.shown(value) for value in (True, "", 5, 1.5)] == ["true", '""', "5", "1.5"]
 
