@@ -314,7 +314,7 @@ async def test_after_a_crash_of_the_server_all_is_as_before_and_a_disruption_is_
     await bus.unsubscribe("channels.3")
     bus.publish(TOPIC, event(1))
     bus.publish(TOPIC, event(2))
-    assert bus.errors("dropped_disconnected") == 2
+    await until(lambda: bus.errors("dropped_disconnected") == 2)
     assert bus.disruptions == 0, "told only once events flow again"
     await asyncio.to_thread(server.start)
     await until(lambda: bus.disruptions)
