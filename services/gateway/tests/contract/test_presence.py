@@ -1,20 +1,48 @@
 """What every implementation of presence has to keep: see presence/base.py."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 
 import pytest
 from hub_harness import until
+from valkey_harness import empty, settings
 
+from storm_gateway.observability.metrics import Metrics
 from storm_gateway.presence.base import Presence, PresenceChange, PresenceSnapshot
 from storm_gateway.presence.memory import MemoryPresence
+from storm_gateway.presence.redis import RedisPresence
+from storm_gateway.stack.valkey import ValkeyServer
 
 INTERVAL = 0.02
 GRACE = 0.05
 NAMED = 3
 
-Make = Callable[..., Presence]
-MAKERS: dict[str, Make] = {"memory": MemoryPresence}
+Make = Callable[[], Presence]
+KINDS = ["memory", "valkey"]
+
+
+@pytest.fixture(scope="module")
+def valkey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ValkeyServer]:
+    server = ValkeyServer(tmp_path_factory.mktemp("valkey"), password="p4ssword")
+    server.start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture(params=KINDS)
+def make(request: pytest.FixtureRequest) -> Make:
+    """Makes a presence of the kind that is tested."""
+    if request.param == "memory":
+        return lambda: MemoryPresence(named=NAMED, interval_seconds=INTERVAL, grace_seconds=GRACE)
+    server: ValkeyServer = request.getfixturevalue("valkey")
+    empty(server)
+    config = settings(
+        server,
+        named_members=NAMED,
+        presence_interval_seconds=INTERVAL,
+        presence_grace_seconds=GRACE,
+    )
+    return lambda: RedisPresence(config, "a.1", Metrics())
 
 
 class Told:
@@ -47,10 +75,9 @@ class Told:
         self.changes = [c for c in self.changes if c.channel_id < 9_000]
 
 
-@pytest.fixture(params=MAKERS)
-async def told(request: pytest.FixtureRequest) -> AsyncIterator[Told]:
-    make = MAKERS[request.param]
-    found = Told(make(named=NAMED, interval_seconds=INTERVAL, grace_seconds=GRACE))
+@pytest.fixture
+async def told(make: Make) -> AsyncIterator[Told]:
+    found = Told(make())
     await found.presence.start(found.changed)
     yield found
     await found.presence.stop()

@@ -118,6 +118,43 @@ class Metrics(Collector):
         self.bus_reconnects = Counter(
             "storm_bus_reconnects", "Connections to NATS made after one was lost.", registry=r
         )
+        self.presence_entries = Gauge(
+            "storm_presence_entries",
+            "Users in channels that this node holds in Valkey: one for each user and channel.",
+            registry=r,
+        )
+        self.presence_errors = Counter(
+            "storm_presence_errors",
+            "Exchanges of presence that Valkey failed or did not answer in time.",
+            registry=r,
+        )
+        self.presence_resyncs = Counter(
+            "storm_presence_resyncs",
+            "Times this node compared all of its presence with Valkey: at the start, after errors.",
+            registry=r,
+        )
+        self.presence_exchange_seconds = Histogram(
+            "storm_presence_exchange_duration_seconds",
+            "Time of an interval's exchange of presence with Valkey.",
+            registry=r,
+            buckets=SECONDS,
+        )
+        self.limits_errors = Counter(
+            "storm_limits_errors",
+            "Exchanges about limits that Valkey failed or did not answer in time.",
+            registry=r,
+        )
+        self.limits_local = Counter(
+            "storm_limits_local_decisions",
+            "Decisions on shared limits that this node took alone because Valkey was away.",
+            registry=r,
+        )
+        self.limits_refused = Counter(
+            "storm_limits_refused_connections",
+            "Connections closed because of what is true over all nodes.",
+            ["reason"],
+            registry=r,
+        )
         self.commit_seconds = Histogram(
             "storm_commit_duration_seconds",
             "Time of one group commit.",

@@ -1,0 +1,390 @@
+"""Presence of many nodes, on Valkey or Redis (decision 0014).
+
+Each node writes down whom it holds, under its life; a life has a lease. What a node knows of the
+others it has read: a user is online while any life holds them.
+"""
+
+import asyncio
+import contextlib
+import logging
+import random
+import re
+from collections.abc import Callable
+
+from storm_gateway.config import Config
+from storm_gateway.errors import UnavailableError
+from storm_gateway.observability.metrics import Metrics
+from storm_gateway.presence.base import PresenceChange, PresenceSnapshot
+from storm_gateway.presence.room import Room
+from storm_gateway.presence.scripts import APPLY, BEGIN, END, HELD, POLL, READ
+from storm_gateway.redis_link import LinkError, RedisLink, Script
+
+log = logging.getLogger("storm.presence")
+
+_ANSWER_SECONDS = 2.0
+_BATCH = 1_000
+"""Entries in one script: about 3 ms during which Valkey does nothing else."""
+_BATCHES = 20
+"""Batches in one interval; the rest waits for the next."""
+_READ_BATCH = 200
+_READS = 10_000
+"""Channels read in one interval at most."""
+_REAPED = 1_000
+_REAPS = 50
+_CHANGED = 10_000
+_KEPT_MILLISECONDS = 300_000
+"""How long Valkey knows which channels changed; who was away longer reads all of its own."""
+_LONGEST_PAUSE = 5.0
+
+
+class _DoubtError(Exception):
+    """What Valkey holds for this node is not what this node thinks."""
+
+
+class RedisPresence:
+    """One task, one timer, whatever the number of users. Callers never wait for Valkey."""
+
+    def __init__(self, config: Config, life: str, metrics: Metrics) -> None:
+        """Raises ``ValueError`` when the URL cannot be read."""
+        self._link = RedisLink(config.redis_url)
+        self._life = re.sub(r"[^A-Za-z0-9._-]", "_", life)
+        self._metrics = metrics
+        self._named = config.named_members
+        # Some more names than are told, so that a channel around the limit can go on by name.
+        self._known = config.named_members * 2
+        self._interval = config.presence_interval_seconds
+        self._grace = config.presence_grace_seconds
+        self._lease = config.presence_lease_seconds * 1000
+        self._refresh = config.presence_refresh_seconds
+        self._rooms: dict[int, Room] = {}
+        self._graces: dict[tuple[int, str], float] = {}  # → when it ends, oldest first
+        self._pending: dict[int, None] = {}  # rooms with something to write
+        self._unread: dict[int, None] = {}  # rooms to be read
+        self._dirty: set[int] = set()  # rooms with something to tell
+        self._leaving: set[int] = set()  # rooms with somebody who may be elsewhere
+        self._entries = 0  # written ones, over all rooms
+        self._session = 0
+        self._doubt = True
+        self._clock = "0"
+        self._renew_at = 0.0
+        self._retry_at = 0.0
+        self._failures = 0
+        self._changed: Callable[[PresenceChange], None] = lambda _: None
+        self._task: asyncio.Task[None] | None = None
+
+    # --- life ---
+
+    async def start(self, changed: Callable[[PresenceChange], None]) -> None:
+        self._changed = changed
+        self._task = asyncio.create_task(self._run())
+
+    async def stop(self) -> None:
+        task, self._task = self._task, None
+        if task is not None:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+            if not self._doubt:
+                grace = int(self._grace * 1000)
+                with contextlib.suppress(LinkError):
+                    await self._link.run(
+                        [(END, (self._life, self._session, grace))], _ANSWER_SECONDS
+                    )
+        await self._link.close()
+        for kept in (self._rooms, self._graces, self._pending, self._unread):
+            kept.clear()
+        self._dirty.clear()
+        self._leaving.clear()
+        self._entries = 0
+
+    # --- what callers ask ---
+
+    def enter(self, channel_id: int, user_id: str) -> None:
+        room = self._rooms.get(channel_id)
+        if room is None:
+            room = self._rooms[channel_id] = Room()
+            self._unread[channel_id] = None
+        count = room.own.get(user_id)
+        room.own[user_id] = (count or 0) + 1
+        if count is None:
+            room.leaving.discard(user_id)
+            self._touch(channel_id, room, user_id)
+        elif count == 0:
+            self._graces.pop((channel_id, user_id), None)
+
+    def leave(self, channel_id: int, user_id: str) -> None:
+        room = self._rooms.get(channel_id)
+        count = room.own.get(user_id, 0) if room is not None else 0
+        if room is None or count == 0:
+            return
+        room.own[user_id] = count - 1
+        if count == 1:
+            self._graces[channel_id, user_id] = asyncio.get_running_loop().time() + self._grace
+
+    def snapshot(self, channel_id: int) -> PresenceSnapshot:
+        room = self._rooms.get(channel_id)
+        if room is None:
+            return PresenceSnapshot(0, [])
+        return room.snapshot(self._named, self._known)
+
+    async def look(self, channel_id: int) -> PresenceSnapshot:
+        if self._failures:
+            raise _away()  # known already: nobody waits for it
+        try:
+            (reply,) = await self._link.run([self._read_call([channel_id])], _ANSWER_SECONDS)
+        except LinkError:
+            raise _away() from None
+        ((_, counted, others),) = _parse(reply)
+        room = self._rooms.get(channel_id)
+        found = Room()
+        if room is not None:
+            found.own, found.leaving, found.written = room.own, room.leaving, room.written
+        found.counted, found.others, found.basis = counted, others, len(found.written)
+        return found.snapshot(self._named, self._known)
+
+    async def probe(self, timeout_seconds: float) -> None:
+        try:
+            await self._link.ping(timeout_seconds)
+        except LinkError:
+            raise _away() from None
+
+    # --- the task ---
+
+    async def _run(self) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            try:
+                self._end_graces(loop.time())
+                await self._exchange(loop.time())
+                self._tell(loop.time())
+            except Exception:  # the task is all there is: whatever it was, it goes on
+                log.exception("a round of presence failed")
+                self._doubt = True
+            await asyncio.sleep(self._interval)
+
+    def _touch(self, channel_id: int, room: Room, user_id: str) -> None:
+        room.touch(user_id)
+        if room.pending:
+            self._pending[channel_id] = None
+        self._dirty.add(channel_id)
+
+    def _end_graces(self, now: float) -> None:
+        ended = []
+        for key, at in self._graces.items():
+            if at > now:
+                break
+            ended.append(key)
+        for key in ended:
+            del self._graces[key]
+            channel_id, user_id = key
+            room = self._rooms[channel_id]
+            del room.own[user_id]
+            room.leaving.add(user_id)
+            self._leaving.add(channel_id)
+            self._unread[channel_id] = None
+            self._touch(channel_id, room, user_id)
+
+    async def _exchange(self, now: float) -> None:
+        if now >= self._retry_at:
+            began = asyncio.get_running_loop().time()
+            try:
+                await self._talk(now)
+            except LinkError as error:
+                self._failed(error, asyncio.get_running_loop().time())
+            else:
+                if self._failures:
+                    log.info("presence: Valkey is back")
+                self._failures = 0
+                took = asyncio.get_running_loop().time() - began
+                self._metrics.presence_exchange_seconds.observe(took)
+        if self._failures:
+            # They left here, and nobody can say that they are elsewhere.
+            for channel_id in self._leaving:
+                self._rooms[channel_id].leaving.clear()
+                self._dirty.add(channel_id)
+            self._leaving.clear()
+        self._metrics.presence_entries.set(self._entries)
+
+    def _failed(self, error: LinkError, now: float) -> None:
+        if not self._failures:
+            log.warning("presence: Valkey %s; what was known last is shown", error)
+        self._metrics.presence_errors.inc()
+        self._doubt = True
+        self._failures += 1
+        pause = min(_LONGEST_PAUSE, 0.25 * 2 ** min(self._failures, 6))
+        self._retry_at = now + pause * random.uniform(0.5, 1)  # noqa: S311 no secret
+
+    async def _talk(self, now: float) -> None:
+        for _ in range(3):
+            try:
+                if self._doubt:
+                    await self._begin()
+                await self._write_and_poll(now)
+                break
+            except _DoubtError:
+                self._doubt = True
+        else:
+            raise LinkError("forgets what it was told")
+        await self._read()
+
+    # --- writing ---
+
+    async def _begin(self) -> None:
+        """Find out what Valkey holds for this life, whatever happened before."""
+        self._session += 1
+        self._metrics.presence_resyncs.inc()
+        (clock,) = await self._link.run(
+            [(BEGIN, (self._life, self._session, self._lease))], _ANSWER_SECONDS
+        )
+        held: dict[int, set[str]] = {}
+        cursor = b"0"
+        while True:
+            ((cursor, lines),) = await self._link.run(
+                [(HELD, (self._life, cursor))], _ANSWER_SECONDS
+            )
+            for line in lines.decode().split("\n") if lines else ():
+                channel, user_id = line.split(" ")
+                held.setdefault(int(channel), set()).add(user_id)
+            if cursor == b"0":
+                break
+        self._entries = sum(map(len, held.values()))
+        for channel_id in held.keys() - self._rooms.keys():
+            self._rooms[channel_id] = Room()
+        for channel_id, room in self._rooms.items():
+            room.wrote(held.get(channel_id, ()))
+            if room.pending:
+                self._pending[channel_id] = None
+            self._unread[channel_id] = None
+        self._clock = clock.decode()
+        self._renew_at = asyncio.get_running_loop().time() + self._refresh
+        self._doubt = False
+
+    async def _write_and_poll(self, now: float) -> None:
+        batches = self._batches()
+        renew = now >= self._renew_at
+        calls = [(APPLY, (self._life, self._session, _lines(batch))) for batch in batches]
+        *applied, polled = await self._link.run([*calls, self._poll_call(renew)], _ANSWER_SECONDS)
+        for batch, done in zip(batches, applied, strict=True):
+            if not done:
+                raise _DoubtError
+            self._wrote(batch)
+        if renew:
+            self._renew_at = now + self._refresh
+        for _ in range(_REAPS):
+            if polled[0] == 0 or polled[2] not in (-1, self._entries):
+                raise _DoubtError
+            self._look_at(polled[4])
+            self._clock = polled[1].decode()
+            if not polled[3]:
+                break
+            (polled,) = await self._link.run([self._poll_call(False)], _ANSWER_SECONDS)
+
+    def _batches(self) -> list[list[tuple[int, list[str]]]]:
+        """What is to be written: channels with ``+user`` and ``-user``, about ``_BATCH`` each."""
+        batches: list[list[tuple[int, list[str]]]] = []
+        size = _BATCH
+        for channel_id in self._pending:
+            room = self._rooms[channel_id]
+            users = [("+" if user in room.own else "-") + user for user in room.pending]
+            for start in range(0, len(users), _BATCH):
+                part = users[start : start + _BATCH]
+                if size + len(part) > _BATCH:
+                    if len(batches) >= _BATCHES:
+                        return batches
+                    batches.append([])
+                    size = 0
+                batches[-1].append((channel_id, part))
+                size += len(part)
+        return batches
+
+    def _wrote(self, batch: list[tuple[int, list[str]]]) -> None:
+        for channel_id, users in batch:
+            room = self._rooms[channel_id]
+            for user in users:
+                user_id = user[1:]
+                if user[0] == "+":
+                    room.written.add(user_id)
+                    self._entries += 1
+                else:
+                    room.written.discard(user_id)
+                    self._entries -= 1
+                    # Whether another node holds them as well, only a reading tells.
+                    self._unread[channel_id] = None
+                room.touch(user_id)  # it may have changed while it was written
+            if not room.pending:
+                self._pending.pop(channel_id, None)
+            self._dirty.add(channel_id)
+
+    def _poll_call(self, renew: bool) -> tuple[Script, tuple[object, ...]]:
+        lease = self._lease if renew else 0
+        return POLL, (
+            self._life,
+            self._session,
+            self._clock,
+            lease,
+            _KEPT_MILLISECONDS,
+            _REAPED,
+            _CHANGED,
+        )
+
+    # --- reading ---
+
+    def _look_at(self, channels: bytes) -> None:
+        if channels == b"*":
+            self._unread = dict.fromkeys(self._rooms)
+            return
+        for channel in channels.split():
+            channel_id = int(channel)
+            if channel_id in self._rooms:
+                self._unread[channel_id] = None
+
+    def _read_call(self, channel_ids: list[int]) -> tuple[Script, tuple[object, ...]]:
+        return READ, (self._life, self._known, " ".join(map(str, channel_ids)))
+
+    async def _read(self) -> None:
+        due = [n for _, n in zip(range(_READS), self._unread, strict=False)]
+        for start in range(0, len(due), _READ_BATCH):
+            part = due[start : start + _READ_BATCH]
+            (reply,) = await self._link.run([self._read_call(part)], _ANSWER_SECONDS)
+            for channel_id, counted, others in _parse(reply):
+                del self._unread[channel_id]
+                room = self._rooms[channel_id]
+                room.learned(counted, others)
+                if not room.leaving:
+                    self._leaving.discard(channel_id)
+                self._dirty.add(channel_id)
+
+    # --- telling ---
+
+    def _tell(self, now: float) -> None:
+        dirty, self._dirty = self._dirty, set()
+        for channel_id in dirty:
+            room = self._rooms[channel_id]
+            # A channel's first telling is of everybody; without Valkey, of those here.
+            unknown = not room.read and not self._failures
+            if unknown or (now < room.due and not room.is_named(self._named)):
+                self._dirty.add(channel_id)
+                continue
+            change = room.change(channel_id, self._named, self._known, now)
+            if change is not None:
+                self._changed(change)
+            if not room.own and not room.written and not room.leaving:
+                del self._rooms[channel_id]
+                self._unread.pop(channel_id, None)
+                self._pending.pop(channel_id, None)
+                self._leaving.discard(channel_id)
+
+
+def _lines(batch: list[tuple[int, list[str]]]) -> str:
+    return "".join(f"{channel_id} {' '.join(users)}\n" for channel_id, users in batch)
+
+
+def _parse(reply: bytes) -> list[tuple[int, int, set[str] | None]]:
+    found: list[tuple[int, int, set[str] | None]] = []
+    for line in reply.decode().split("\n"):
+        channel, count, kind, *names = line.split(" ")
+        found.append((int(channel), int(count), set(names) if kind == "=" else None))
+    return found
+
+
+def _away() -> UnavailableError:
+    return UnavailableError("Nobody knows who is online right now.", retry_after_ms=5_000)
