@@ -7,7 +7,7 @@ import pytest
 from hub_harness import TOPIC, Node, events_in, until
 from store_harness import GENERAL, NOON
 
-from storm_gateway.bus.base import ChannelEvent, StreamEvent
+from storm_gateway.bus.base import ChannelEvent, StreamEvent, topic_of_channel
 from storm_gateway.errors import UnavailableError
 from storm_gateway.presence.base import PresenceChange
 from storm_gateway.protocol.codec import encode
@@ -452,3 +452,111 @@ async def test_a_stopped_hub_leaves_no_work_behind(node: Node) -> None:
     await node.hub.stop()
     assert len(asyncio.all_tasks()) == 1
     assert listener.seqs == []
+
+
+async def test_an_event_that_stays_away_is_read_from_the_store_after_a_moment(
+    open_node: Any,
+) -> None:
+    node = await open_node(reorder_milliseconds=100)
+    listener = await node.listen()
+    await node.say(3, heard=False)
+    events = node.harness.events_of(GENERAL)
+    began = asyncio.get_running_loop().time()
+    node.publish(events[2])
+    node.publish(events[1])
+    await until(lambda: listener.seqs)
+    assert 0.09 < asyncio.get_running_loop().time() - began < 2
+    assert listener.seqs == [1, 2, 3]
+
+
+async def test_what_the_store_does_not_know_is_not_kept(node: Node) -> None:
+    listener = await node.listen()
+    await node.say(1)
+    for seq in (70, 80):
+        node.publish(made_up(seq))
+    await node.quiet()
+    assert node.feed.held == {}
+    await node.say(1)
+    await node.quiet()
+    assert listener.seqs == [1, 2]
+
+
+async def test_comparisons_do_not_pile_up_and_none_is_forgotten(
+    node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    listener = await node.listen()
+    heads, asked, go_on = node.store.channels.heads, 0, asyncio.Event()
+
+    async def slow_heads(*args: Any) -> Any:
+        nonlocal asked
+        asked += 1
+        found = await heads(*args)
+        await go_on.wait()
+        return found
+
+    monkeypatch.setattr(node.store.channels, "heads", slow_heads)
+    first = asyncio.create_task(node.hub.compare_heads(0))
+    await until(lambda: asked)
+    await node.say(2, heard=False)  # the first one does not see these
+    for _ in range(50):
+        node.hub.repair_all()
+        await node.hub.compare_heads()
+    go_on.set()
+    await first
+    await until(lambda: listener.seqs == [1, 2])
+    assert asked == 2
+
+
+async def test_after_a_disruption_many_feeds_are_repaired_a_few_at_a_time(
+    node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    listener = node.connect()
+    node.publishing = False
+    channels = []
+    for number in range(60):
+        channel = await node.store.channels.create(f"c{number}", "public", "", "root")
+        feed = await node.hub.open(topic_of_channel(channel.id), channel.id)
+        node.hub.attach(listener, feed, feed.seq)
+        channels.append(channel.id)
+    for channel_id in channels:
+        await node.harness.append(channel_id, "writer", "r", "lost")
+    replay, now, most = node.store.messages.replay, 0, 0
+
+    async def counted(*args: Any, **options: Any) -> Any:
+        nonlocal now, most
+        now += 1
+        most = max(most, now)
+        found = await replay(*args, **options)
+        now -= 1
+        return found
+
+    monkeypatch.setattr(node.store.messages, "replay", counted)
+    node.hub.repair_all()
+    await until(lambda: len(listener.said("message")) == 60)
+    assert 1 < most <= 16
+
+
+async def test_a_topic_is_opened_again_only_when_it_has_been_left(node: Node) -> None:
+    """Else the end of the old subscription would be the end of the new one."""
+    listener = await node.listen()
+    node.hang_up(listener)
+    unsubscribe, left = node.bus.unsubscribe, asyncio.Event()
+
+    async def slow_unsubscribe(topic: str) -> None:
+        await left.wait()
+        await unsubscribe(topic)
+
+    node.bus.unsubscribe = slow_unsubscribe  # type: ignore[method-assign]
+    await node.hub.sweep(100)
+    leaving = asyncio.create_task(node.hub.sweep(200))
+    await asyncio.sleep(0)
+    coming = asyncio.create_task(node.listen())
+    for _ in range(20):
+        await asyncio.sleep(0)
+    left.set()
+    listener = await coming
+    await leaving
+    await node.say()
+    await node.quiet()
+    assert listener.seqs == [1]
+    assert node.counts.repaired == 0
