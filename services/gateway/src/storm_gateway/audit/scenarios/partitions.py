@@ -40,7 +40,7 @@ class ClusterStack(Stack):
             for host in net.hosts
         ]
         for server, host in zip(self.cluster, net.hosts, strict=True):
-            server.inside = net.inside(host)
+            server.name, server.inside = host, net.inside(host)
         self.nats = self.cluster[0]
         # The nodes begin on different servers as far as there are any.
         for number, node in enumerate(self.nodes):
