@@ -281,6 +281,15 @@ def converse(node: Node, steps: list[Shown]) -> None:
             process.wait(WAIT_SECONDS)
 
 
+def is_told(shown: str, seen: str) -> bool:
+    """Whether a remark says what was shown; it may name more people, whose time was the same."""
+    one = re.fullmatch(r"— (\w+) (came online|went offline)", shown)
+    if one is None:
+        return fits(shown, seen)
+    all_of_them = re.fullmatch(rf"— (.+) {one[2]}", seen)
+    return all_of_them is not None and one[1] in all_of_them[1].split(", ")
+
+
 def wait_for(process: subprocess.Popen[str], seen_in: Path, shown: list[str]) -> None:
     """Until the lines have come, in order. Remarks (``— …``) come by a clock of their own: in any
     order, and there may be more of them.
@@ -297,7 +306,7 @@ def wait_for(process: subprocess.Popen[str], seen_in: Path, shown: list[str]) ->
         for line, got in zip(expected, lines, strict=False):
             assert fits(line, got), (line, lines)
         if len(lines) >= len(expected) and all(
-            any(fits(line, got) for got in remarks) for line in expected_remarks
+            any(is_told(line, got) for got in remarks) for line in expected_remarks
         ):
             return
         assert process.poll() is None, (remarks, lines)
@@ -312,6 +321,14 @@ def test_lines_of_another_form_do_not_fit() -> None:
     assert fits('{"token":"…"}', '{"token":"abc"}')
     assert not fits('{"id":7}', '{"id":8}')
     assert not fits('{"id":7}', '{"id":7,"more":1}')
+
+
+def test_remarks_may_name_others_too() -> None:
+    assert is_told("— carol came online", "— bob, carol came online")
+    assert is_told("— carol came online", "— carol came online")
+    assert not is_told("— carol came online", "— bob came online")
+    assert not is_told("— carol came online", "— carol went offline")
+    assert is_told("— online: …", "— online: bob")
 
 
 # --- the exchange of the reference ---

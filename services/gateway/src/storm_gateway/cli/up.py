@@ -132,7 +132,7 @@ def _watch_start(stack: "Stack", told: _Told, starting: "Future[None]") -> str:
         if now > remind:
             remind = now + _REMIND_SECONDS
             for name, since in sorted(dict(stack.waiting).items()):
-                _line(f"  {name:<10} is still starting ({now - since:.0f} s)")
+                _line(f"  {name:<10} no answer yet after {now - since:.0f} s")
     error = starting.exception()
     if error is None:
         return ""

@@ -6,6 +6,7 @@ import signal
 import socket
 import struct
 import subprocess
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -95,7 +96,10 @@ class PostgresServer(Server):
             start_new_session=True,
         )
         if ran.returncode:
-            raise StackError(f"postgres: its data folder cannot be made.\n{ran.stderr.strip()}")
+            hint = " (root needs user namespaces for it: take another user)" if _is_root() else ""
+            raise StackError(
+                f"postgres: its data folder cannot be made{hint}.\n{ran.stderr.strip()}"
+            )
 
     def _forget_dead_owner(self) -> None:
         """After a crash of the machine its pid file names a pid that anybody may have now, and
@@ -145,9 +149,13 @@ def _not_as_root() -> list[str]:
     """PostgreSQL refuses to run as root. In a user namespace it is somebody else, and may still
     use folders that only root can enter.
     """
-    if os.name != "posix" or os.geteuid() != 0:
+    if not _is_root():
         return []
-    unshare = shutil.which("unshare")
+    unshare = shutil.which("unshare") if sys.platform == "linux" else None
     if unshare is None:
         raise StackError("postgres does not run as root: start it as another user")
     return [unshare, "--map-user=1000", "--map-group=1000"]
+
+
+def _is_root() -> bool:
+    return os.name == "posix" and os.geteuid() == 0
