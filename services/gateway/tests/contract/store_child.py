@@ -1,6 +1,6 @@
 """A process that appends as fast as it can and says what was acknowledged, until it is killed.
 
-usage: store_child.py <data folder> <round>
+usage: store_child.py <data folder or database URL> <round>
 """
 
 import asyncio
@@ -13,8 +13,8 @@ from store_harness import GENERAL, NOON, allow, start
 from storm_gateway.store.records import Appended, AppendMessage
 
 
-async def main(data_dir: str, round_: str) -> None:
-    harness = await start(Path(data_dir))
+async def main(where: str, round_: str) -> None:
+    harness = await (start(database_url=where) if "://" in where else start(Path(where)))
 
     def send(sender: int, number: int) -> None:
         user_id, ref = f"user{sender}", f"{round_}-{number}"

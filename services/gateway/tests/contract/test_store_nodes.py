@@ -3,7 +3,9 @@
 import asyncio
 import contextlib
 import random
+import sys
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -155,3 +157,41 @@ async def test_nodes_that_start_together_make_the_tables_once(databases: Databas
     assert channel.id == 2
     await harness.store.stop()
     await asyncio.to_thread(databases.drop, url)
+
+
+async def test_nodes_that_are_killed_lose_no_acked_message(
+    databases: Databases, store_settings: dict[str, Any]
+) -> None:
+    acked: dict[str, tuple[int, int, int]] = {}
+    pick = random.Random(5)
+
+    async def run_and_kill(name: str) -> None:
+        child = await asyncio.create_subprocess_exec(
+            sys.executable,
+            str(Path(__file__).with_name("store_child.py")),
+            store_settings["database_url"],
+            name,
+            stdout=asyncio.subprocess.PIPE,
+        )
+        assert child.stdout is not None
+        lines = [await child.stdout.readline() for _ in range(pick.randrange(100, 800))]
+        # Somewhere in the midst of its commits.
+        child.kill()
+        lines.extend((await child.stdout.read()).splitlines(keepends=True))
+        await child.wait()
+        for line in lines:
+            if line.endswith(b"\n"):
+                id_, seq, user_id, ref = line.decode().split()
+                acked[f"{user_id} {ref}"] = (GENERAL, int(seq), int(id_))
+
+    for round_ in range(2):
+        await asyncio.gather(*[run_and_kill(f"{round_}{name}") for name in "ab"])
+    assert len(acked) > 400
+    harness = await start(**store_settings)
+    await check(harness, acked)
+    # A sender that heard nothing tries again and gets what was stored, if it was.
+    last = next(reversed(await harness.log(GENERAL)))
+    user_id, ref = last.payload.split()
+    again = await harness.append(GENERAL, user_id, last.payload, ref=ref)
+    assert (again.repeated, again.event) == (True, last)
+    await harness.store.stop()
