@@ -88,12 +88,12 @@ def repairs(
     late: list[list[float]] = [[] for _ in faults]
     ends = [fault.end if fault.end is not None else fault.begin for fault in faults]
     first = min((fault.begin for fault in faults), default=float("inf"))
-    seen: set[tuple[int, int]] = set()
+    seen: set[int] = set()
     for place, received_at in enumerate(ledger.received_at):
         number = ledger.number[place]
         if received_at < first or number < 0 or ledger.state[number] != ACKED:
             continue
-        key = ledger.stream[place], ledger.seq[place]
+        key = ledger.stream[place] << 53 | ledger.seq[place]  # one integer: there are millions
         if key in seen:
             continue
         seen.add(key)

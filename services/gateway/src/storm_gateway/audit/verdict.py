@@ -18,7 +18,9 @@ out of order
     that the store does not have, or that a receiver never got. Two messages with one ``seq``.
 """
 
+from array import array
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from storm_gateway.audit.ledger import ACKED, CHANGE, OPEN, REFUSED, Ledger, Stored, StoredMessage
@@ -154,7 +156,7 @@ def _is_stored(ledger: Ledger, log: _Log, number: int, id_: int, seq: int) -> bo
 
 
 def _judge_streams(ledger: Ledger, log: _Log, verdict: Verdict) -> None:
-    places: list[list[int]] = [[] for _ in ledger.streams]
+    places = [array("L") for _ in ledger.streams]
     for at, stream in enumerate(ledger.stream):
         places[stream].append(at)
     for stream, received in enumerate(places):
@@ -162,7 +164,7 @@ def _judge_streams(ledger: Ledger, log: _Log, verdict: Verdict) -> None:
 
 
 def _judge_stream(
-    ledger: Ledger, log: _Log, verdict: Verdict, index: int, received: list[int]
+    ledger: Ledger, log: _Log, verdict: Verdict, index: int, received: Sequence[int]
 ) -> None:
     """One receiver and one channel, in the order in which things came."""
     stream = ledger.streams[index]

@@ -130,6 +130,10 @@ def acknowledge_a_retry_with_another_place(history: History) -> None:
     history.sent[4].acks.append((id_, seq + 1))
 
 
+def acknowledge_the_place_of_another(history: History) -> None:
+    history.sent[4].acks = list(history.sent[2].acks)
+
+
 # --- red: duplicated ---
 
 
@@ -249,6 +253,24 @@ def deliver_a_message_of_another_channel(history: History) -> None:
     receiver.arrivals[at] = Arrival(old.seq, row.id, row.author, row.payload)
 
 
+def deliver_another_message_of_the_same_sender(history: History) -> None:
+    """Whole and genuine, but not what stands at this seq."""
+    receiver = history.receivers[0]
+    here, there = (receiver.arrivals[message_of(receiver, place)] for place in (2, 3))
+    assert here.author == there.author
+    here.payload = there.payload
+
+
+def store_one_strange_text_and_deliver_another(history: History) -> None:
+    store_what_nobody_sent(history)
+    history.receivers[2].arrivals[-1].payload = "something else"
+
+
+def deliver_a_change_in_place_of_a_message_when_changes_are_not_known(history: History) -> None:
+    deliver_a_change_in_a_messages_place(history)
+    history.changes = None
+
+
 def deliver_a_change_in_a_messages_place(history: History) -> None:
     receiver = history.receivers[0]
     at = message_of(receiver, 2)
@@ -316,6 +338,7 @@ def never_hear_of_one_that_is_stored(history: History) -> None:
         (acknowledge_another_seq, {"lost": 1}),
         (acknowledge_another_id, {"lost": 1}),
         (acknowledge_a_retry_with_another_place, {"lost": 1}),
+        (acknowledge_the_place_of_another, {"lost": 1}),
         (deliver_twice, {"duplicated": 1}),
         (deliver_twice_much_later, {"duplicated": 1}),
         (deliver_a_change_twice, {"duplicated": 1}),
@@ -333,7 +356,10 @@ def never_hear_of_one_that_is_stored(history: History) -> None:
         (deliver_another_author, {"phantom": 1}),
         (deliver_another_id, {"phantom": 1}),
         (deliver_a_message_of_another_channel, {"phantom": 1}),
+        (deliver_another_message_of_the_same_sender, {"phantom": 1}),
+        (store_one_strange_text_and_deliver_another, {"phantom": 2}),
         (deliver_a_change_in_a_messages_place, {"phantom": 1}),
+        (deliver_a_change_in_place_of_a_message_when_changes_are_not_known, {"phantom": 1}),
         (deliver_a_change_that_never_was, {"phantom": 1}),
         (store_what_nobody_sent, {"phantom": 1}),
         (store_another_text, {"phantom": 1}),
