@@ -34,6 +34,7 @@ _PRESENCE = {
 _HEALED_SECONDS = 6.0
 """Two refreshes, and the turn of a busy machine."""
 _SLACK_SECONDS = 0.1
+"""For the median on a busy machine; ten times that for p99."""
 
 
 async def online(arena: "Arena") -> list[set[str]]:
@@ -71,11 +72,15 @@ def expect_acks_unharmed(arena: "Arena", fault: "Fault") -> None:
     arena.figure("ack p99 before", f"{before.p99 * 1000:.0f} ms")
     arena.figure("ack p99 during the fault", f"{during.p99 * 1000:.0f} ms")
     arena.expect(during.count > 0, "nothing was acknowledged during the fault")
-    arena.expect(
-        during.p99 <= 2 * before.p99 + _SLACK_SECONDS,
-        f"ack p99 was {during.p99 * 1000:.0f} ms during the fault and {before.p99 * 1000:.0f} ms "
-        "before",
-    )
+    # A send that waited for Valkey would take half a second more, or for ever.
+    for name, now, then, slack in (
+        ("p50", during.p50, before.p50, _SLACK_SECONDS),
+        ("p99", during.p99, before.p99, 10 * _SLACK_SECONDS),
+    ):
+        arena.expect(
+            now <= 2 * then + slack,
+            f"ack {name} was {now * 1000:.0f} ms during the fault, {then * 1000:.0f} ms before",
+        )
 
 
 @scenario
