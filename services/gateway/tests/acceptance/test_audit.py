@@ -17,7 +17,7 @@ from harness import SECRET, Node
 from storm_gateway.audit.arena import Arena
 from storm_gateway.audit.result import Result
 from storm_gateway.audit.run import Options, RunError, State, run_against, run_scenario
-from storm_gateway.audit.scenario import LoadPlan, Scenario
+from storm_gateway.audit.scenario import LoadPlan, Plain, Scenario
 
 SMALL = Options(seconds=1, senders=4, receivers=4, channels=2, rate=60, settle_seconds=3)
 
@@ -111,6 +111,24 @@ async def test_a_node_that_is_killed_under_load_loses_nothing(tmp_path: Path) ->
     assert result.unavailable > 0.2
     assert result.counts["close codes"] == {"1006": 22}
     assert "first ack after the kill" in result.figures
+
+
+class TwoNodes(Plain):
+    """And real servers between them."""
+
+    seconds = 2
+
+    async def after(self, arena: Arena) -> None:
+        for node in arena.stack.nodes:
+            arena.figure(node.name, arena.load.connected_to(node.name))
+
+
+async def test_two_nodes_with_real_servers_share_the_clients_and_are_green(tmp_path: Path) -> None:
+    options = replace(SMALL, seconds=2, settle_seconds=10)
+    result = await run_scenario(TwoNodes(), tmp_path, options, State())
+    assert result.passed, (result.failed, result.verdict.examples)
+    assert result.figures == {"node-1": "5", "node-2": "5"}
+    assert result.verdict.delivered == 4 * result.verdict.stored
 
 
 class NothingHappens(Scenario):
