@@ -85,6 +85,7 @@ class Gateway:
             self.subscriptions,
             self.control,
             self.metrics,
+            self.limits,
         )
         self.hub.on_learned = self._on_learned
         self._lag = 0.0
@@ -271,6 +272,7 @@ class Gateway:
             metrics=self.metrics,
             health=self,
             presence=self.presence.look,
+            limits=self.limits,
         )
 
     def listen(self) -> Listeners:
@@ -378,10 +380,8 @@ def _make_presence(config: Config, life: str, metrics: Metrics) -> Presence:
 def _make_limits(config: Config, life: str, metrics: Metrics) -> Limits:
     if not config.redis_url:
         return LocalLimits()
-    try:
-        from storm_gateway.limits.redis import RedisLimits
-    except ImportError:  # TEMPORARY until limits/redis.py is there
-        return LocalLimits()
+    from storm_gateway.limits.redis import RedisLimits
+
     return RedisLimits(config, life, metrics)
 
 

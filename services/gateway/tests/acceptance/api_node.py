@@ -8,6 +8,7 @@ from actions_node import PASSWORD, SECRET, Node
 
 from storm_gateway.api.app import make_api
 from storm_gateway.config import Config
+from storm_gateway.limits.local import LocalLimits
 from storm_gateway.presence.base import PresenceSnapshot
 
 __all__ = ["ORIGIN", "PASSWORD", "SECRET", "Api", "refusal"]
@@ -31,6 +32,7 @@ class Api(Node):
             metrics=self.metrics,
             health=self,
             presence=self.look,
+            limits=LocalLimits(),
         )
 
     async def look(self, channel_id: int) -> PresenceSnapshot:

@@ -167,7 +167,8 @@ async def test_a_stolen_refresh_token_ends_the_login(
     client = api.client()
     await client.post("/auth/login", json={"user_id": "alice", "password": PASSWORD})
     thief = api.client(cookies=dict(client.cookies))
-    assert (await client.post("/auth/refresh")).status_code == 200
+    for _ in range(2):  # with the successor used, the old token is nobody's second tab
+        assert (await client.post("/auth/refresh")).status_code == 200
     assert refusal(await thief.post("/auth/refresh")) == (401, "unauthenticated")
     assert refusal(await client.post("/auth/refresh")) == (401, "unauthenticated")
     assert refusal(await client.get("/auth/me")) == (401, "unauthenticated")

@@ -21,7 +21,8 @@ from storm_gateway.store.records import User
 
 ENSURED = 65_536
 DOUBLE_REFRESH_SECONDS = 10.0
-"""Two tabs that refresh at once both get the one successor within this time (on one node)."""
+"""Two tabs that refresh at once on one node both get the one answer within this time; on two
+nodes, or when the answer was lost, they get the one successor (see ``rotate`` of the store)."""
 DOUBLE_REFRESHES = 10_000
 _WRONG = "The user id or the password is wrong."
 _NO_REFRESH = "Log in again: this login has ended."
@@ -145,7 +146,7 @@ class Auth:
             del self._refreshes[oldest]
         known = self._refreshes.get(old)
         if known is None:
-            known = (now, asyncio.create_task(self._rotate(old)))
+            known = (now, asyncio.create_task(self._rotate(refresh_token)))
             self._refreshes[old] = known
         try:
             # Shielded: another tab may be waiting for the same swap, and it must be finished once
@@ -202,12 +203,13 @@ class Auth:
 
     # --- parts ---
 
-    async def _rotate(self, old: bytes) -> Login:
-        successor = _new_refresh_token()
+    async def _rotate(self, refresh_token: str) -> Login:
+        # Derived, not random: a second tab that asks another node at once gets the same one.
+        successor = self._tokens.successor(refresh_token)
         rotation = await self._store.tokens.rotate(
-            old, _hash_of(successor), self._refresh_end(), self._clock()
+            _hash_of(refresh_token), _hash_of(successor), self._refresh_end(), self._clock()
         )
-        if rotation.outcome == "rotated":
+        if rotation.outcome in ("rotated", "again"):
             return self._login(rotation.user_id, rotation.family, successor)
         if rotation.outcome == "reused":
             # Either the old or the new one is in the wrong hands: nobody keeps this login.

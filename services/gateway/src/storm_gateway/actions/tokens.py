@@ -4,7 +4,9 @@ What a token may be is fixed by the configuration, never by the token (decision 
 HS256 with ``typ`` and ``iss``; foreign ones have no ``typ`` and the one configured algorithm.
 """
 
+import base64
 import hashlib
+import hmac
 import secrets
 import time
 from collections.abc import Callable
@@ -32,6 +34,8 @@ Kind = Literal["access", "ticket"]
 _REFUSED_HEADERS = ("crit", "jku", "jwk", "x5u", "x5c", "b64", "zip")
 """Headers that bring a key or change the rules: RFC 8725 § 3.10 says not to follow them."""
 _BAD = "This token is not valid."
+_SUCCESSOR = b"storm refresh token successor 1\0"
+"""What the secret signs here; no JWT can begin like this, so neither can stand for the other."""
 _ENFORCED: SigOptions = {"verify_signature": True, "enforce_minimum_key_length": True}
 
 
@@ -92,13 +96,21 @@ class Tokens:
             return found
         claims, algorithm = self._decode(token)
         identity = self._identity(claims, algorithm, ticket)
-        if claims.get("typ") == "ticket":
-            self._consume(claims["jti"], identity.expires_at)
+        if identity.ticket_id:
+            self._consume(identity.ticket_id, identity.expires_at)
         else:
             self._known[key] = identity
             if len(self._known) > self._known_size:
                 del self._known[next(iter(self._known))]
         return identity
+
+    def successor(self, refresh_token: str) -> str:
+        """The refresh token that follows this one: the same on every node, and known to nobody
+        without the secret.
+        """
+        message = _SUCCESSOR + refresh_token.encode("utf-8", "surrogateescape")
+        digest = hmac.digest(self._secret, message, "sha256")
+        return base64.urlsafe_b64encode(digest).rstrip(b"=").decode()
 
     def _make(self, kind: Kind, user_id: str, session_id: str, seconds: int) -> str:
         now = self._clock()
@@ -163,7 +175,8 @@ class Tokens:
         if not isinstance(subject, str) or not is_user_id(subject):
             raise UnauthenticatedError(f"The subject of this token is no user id. {USER_ID_RULE}")
         session_id = claims["sid"] if own else ""
-        return Identity(subject, session_id, issued_at, expires_at, foreign=not own)
+        ticket_id = claims["jti"] if own and claims["typ"] == "ticket" else ""
+        return Identity(subject, session_id, issued_at, expires_at, not own, ticket_id)
 
     def _check_own(self, claims: dict[str, Any], ticket: bool) -> None:
         kind = claims["typ"]

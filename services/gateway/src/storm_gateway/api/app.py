@@ -23,6 +23,7 @@ from storm_gateway.api.errors import add_handlers
 from storm_gateway.api.health import Health
 from storm_gateway.api.middleware import Bounds, Cors, Faults, SecurityHeaders
 from storm_gateway.config import Config
+from storm_gateway.limits.base import Limits
 from storm_gateway.observability.metrics import Metrics
 from storm_gateway.presence.base import PresenceSnapshot
 from storm_gateway.version import VERSION
@@ -40,12 +41,13 @@ def make_api(
     metrics: Metrics,
     health: Health,
     presence: Callable[[int], Awaitable[PresenceSnapshot]],
+    limits: Limits,
 ) -> FastAPI:
     """The ASGI application of the REST edge. ``presence`` tells who is online in a channel.
 
     Raises ``ValueError`` when the trusted proxies of the configuration are no addresses.
     """
-    edge = RestEdge(actions, config, metrics, health, presence)
+    edge = RestEdge(actions, config, metrics, health, presence, limits)
     app = FastAPI(
         title="STORM",
         version=VERSION,

@@ -96,7 +96,7 @@ async def logout(
         identity = edge.authenticate(request)
     except UnauthenticatedError:
         # Logging out must work with whatever is left of a login.
-        edge.count_attempt(request)
+        await edge.count_attempt(request)
     await edge.actions.auth.logout(refresh_token, identity)
     edge.clear_cookies(response)
     return LoggedOutOut()
@@ -142,7 +142,7 @@ async def change_user(
     """``PATCH`` of oneself, by either name of the route."""
     if body.password is not None:
         # As costly as a login, so counted like one.
-        edge.count_attempt(request)
+        await edge.count_attempt(request)
     changed = await edge.actions.users.update(user.user_id, body.display_name, body.password)
     if body.password is not None:
         edge.set_cookies(response, await edge.actions.auth.new_session(user.user_id))

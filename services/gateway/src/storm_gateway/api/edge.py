@@ -16,6 +16,7 @@ from storm_gateway.actions.identity import Identity
 from storm_gateway.api.health import Health
 from storm_gateway.config import Config
 from storm_gateway.errors import ForbiddenError, RateLimitedError, UnauthenticatedError
+from storm_gateway.limits.base import Limits
 from storm_gateway.limits.buckets import Buckets
 from storm_gateway.observability.metrics import Metrics
 from storm_gateway.presence.base import PresenceSnapshot
@@ -42,6 +43,7 @@ class RestEdge:
         metrics: Metrics,
         health: Health,
         presence: Callable[[int], Awaitable[PresenceSnapshot]],
+        limits: Limits,
     ) -> None:
         self.actions = actions
         self.config = config
@@ -49,7 +51,7 @@ class RestEdge:
         self.health = health
         self.presence = presence
         self.trusted = parse_networks(config.trusted_proxies)
-        self._attempts = Buckets(config.auth_requests_per_minute / 60, config.auth_burst)
+        self._limits = limits
         self._commands = Buckets(config.commands_per_second, config.commands_burst)
 
     def address_of(self, request: Request) -> str:
@@ -57,11 +59,15 @@ class RestEdge:
         peer = request.client.host if request.client else ""
         return client_address(peer, request.headers.getlist("x-forwarded-for"), self.trusted)
 
-    def count_attempt(self, request: Request) -> None:
-        """One request of this address to ``/auth``. Raises when there were too many."""
+    async def count_attempt(self, request: Request) -> None:
+        """One request of this address to ``/auth`` of any node. Raises when there were too many."""
         if not self.config.auth_rate_limit_enabled:
             return
-        wait = self._attempts.take(limit_key(self.address_of(request)))
+        wait = await self._limits.take(
+            f"auth:{limit_key(self.address_of(request))}",
+            self.config.auth_requests_per_minute / 60,
+            self.config.auth_burst,
+        )
         if wait:
             self.metrics.auth_rate_limited.inc()
             raise _too_often(wait)
@@ -163,7 +169,7 @@ async def _auth_user(
     except UnauthenticatedError:
         # Guessing tokens counts as guessing passwords does; a known user counts for itself, or
         # an office behind one address could not come back after a restart.
-        edge.count_attempt(request)
+        await edge.count_attempt(request)
         raise
 
 
@@ -188,8 +194,8 @@ PacedUser = Annotated[Identity, Depends(_paced)]
 PacedAuthUser = Annotated[Identity, Depends(_auth_paced)]
 
 
-def _attempt(request: Request, edge: Edge) -> None:
-    edge.count_attempt(request)
+async def _attempt(request: Request, edge: Edge) -> None:
+    await edge.count_attempt(request)
 
 
 Attempt = Depends(_attempt)

@@ -60,7 +60,7 @@ async def create_user(
 ) -> records.User:
     """Make a user, as by registering; an administrator may do it while registration is closed."""
     if not await edge.actions.users.is_admin(user.user_id):
-        edge.count_attempt(request)
+        await edge.count_attempt(request)
     return await edge.actions.users.create(
         user.user_id, body.user_id, body.password, body.display_name
     )

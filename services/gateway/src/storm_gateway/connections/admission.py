@@ -1,6 +1,7 @@
 """Who may come in now: bounds per user, per address, in all, and per second.
 
-Bounds per user and address are of this node.
+Bounds per user and address are of this node. The one per user holds over all nodes as well, where
+there are several: see ``storm_gateway.limits``.
 """
 
 import resource

@@ -9,7 +9,13 @@ from storm_gateway.actions.identity import Identity
 from storm_gateway.connections import dispatch
 from storm_gateway.connections.upgrade import Accepted, accept
 from storm_gateway.connections.websocket import State, WebSocket
-from storm_gateway.errors import RateLimitedError, StormError
+from storm_gateway.errors import (
+    LimitReachedError,
+    RateLimitedError,
+    StormError,
+    UnauthenticatedError,
+)
+from storm_gateway.limits.base import Refusal
 from storm_gateway.protocol import events
 from storm_gateway.protocol.close_codes import CloseCode
 from storm_gateway.protocol.codec import encode, ref_of
@@ -82,6 +88,7 @@ class Connection(WebSocket):
         self.filled = loop.time()
         self.opened()
         edge.admission.enter(self.user_id, self.address)
+        edge.shared_limits.enter(self.user_id, self.identity.ticket_id, self)
         edge.counts.connections += 1
         edge.counts.active_websockets += 1
         edge.wheel.add(self, self.number)
@@ -211,6 +218,19 @@ class Connection(WebSocket):
         if full and self.is_open:
             self.transport.resume_reading()
 
+    def may_not_stay(self, refusal: Refusal) -> None:
+        """Other nodes know what this one could not when it opened the connection."""
+        error: StormError
+        if refusal == "too_many":
+            most = self.edge.config.max_connections_per_user
+            error = LimitReachedError(f"A user may have {most} connections; close one first.")
+            code = CloseCode.TOO_MANY_CONNECTIONS
+        else:
+            error = UnauthenticatedError("This ticket was used already.")
+            code = CloseCode.AUTHENTICATION_FAILED
+        self.refuse(error, None)
+        self.close(code, error.message)
+
     # --- replies ---
 
     def reply(self, event: events.Ack | events.Pong) -> None:
@@ -229,6 +249,7 @@ class Connection(WebSocket):
         edge.wheel.discard(self, self.number)
         edge.hub.disconnect(self)
         edge.admission.leave(self.user_id, self.address)
+        edge.shared_limits.leave(self.user_id)
         edge.counts.active_websockets -= 1
         edge.metrics.connections_closed.labels(str(int(self.close_code))).inc()
 

@@ -13,6 +13,7 @@ from storm_gateway.connections.websocket import Engine, State
 from storm_gateway.hub.control import Control
 from storm_gateway.hub.hub import Hub
 from storm_gateway.hub.subscribe import Subscriptions
+from storm_gateway.limits.base import Limits
 from storm_gateway.observability.metrics import Metrics
 from storm_gateway.protocol import events
 from storm_gateway.protocol.close_codes import CloseCode
@@ -43,6 +44,7 @@ class Edge(Engine):
         subscriptions: Subscriptions,
         control: Control,
         metrics: Metrics,
+        limits: Limits,
     ) -> None:
         super().__init__(
             message_bytes=config.frame_bytes,
@@ -58,6 +60,7 @@ class Edge(Engine):
         self.subscriptions = subscriptions
         self.control = control
         self.metrics = metrics
+        self.shared_limits = limits
         self.counts = metrics.counts
         self.admission = Admission(config)
         self.wheel: Wheel[Connection] = Wheel(config.ping_seconds, config.heartbeat_seconds)

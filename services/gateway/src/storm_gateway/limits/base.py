@@ -1,11 +1,21 @@
 """The port of limits."""
 
-from collections.abc import Callable
 from typing import Literal, Protocol
 
 Refusal = Literal["too_many", "ticket_used"]
 """Why a connection that this node let in may not stay: the user has too many over all nodes, or
 its ticket was used on another node."""
+
+
+class Entrant(Protocol):
+    """A connection that was let in and may still be refused."""
+
+    @property
+    def is_open(self) -> bool:
+        """False as soon as it ends; its ``leave`` has been said by then."""
+
+    def may_not_stay(self, refusal: Refusal) -> None:
+        """Called at most once, soon after it was let in."""
 
 
 class Limits(Protocol):
@@ -25,11 +35,9 @@ class Limits(Protocol):
         to wait. Never raises, never waits for shared state longer than a moment.
         """
 
-    def enter(
-        self, user_id: str, ticket_id: str | None, refused: Callable[[Refusal], None]
-    ) -> None:
-        """A connection of the user is open here. Never blocks; ``refused`` is called, at most
-        once and soon, when it may not stay.
+    def enter(self, user_id: str, ticket_id: str, entrant: Entrant) -> None:
+        """A connection of the user is open here; ``ticket_id``: of the ticket that it came with,
+        if any. Never blocks.
         """
 
     def leave(self, user_id: str) -> None:

@@ -1,8 +1,6 @@
 """Limits of one node alone."""
 
-from collections.abc import Callable
-
-from storm_gateway.limits.base import Refusal
+from storm_gateway.limits.base import Entrant
 from storm_gateway.limits.buckets import Buckets
 
 _KINDS = 64
@@ -32,9 +30,7 @@ class LocalLimits:
             buckets = self._buckets[kind] = Buckets(per_second, burst)
         return buckets.take(bucket)
 
-    def enter(
-        self, user_id: str, ticket_id: str | None, refused: Callable[[Refusal], None]
-    ) -> None:
+    def enter(self, user_id: str, ticket_id: str, entrant: Entrant) -> None:
         """Admission has counted it already."""
 
     def leave(self, user_id: str) -> None:

@@ -8,6 +8,7 @@ from actions_node import PASSWORD, SECRET, Clock, Node
 
 from storm_gateway.actions.actions import Actions
 from storm_gateway.actions.passwords import Passwords
+from storm_gateway.actions.tokens import Tokens
 from storm_gateway.bus.base import CONTROL, ControlEvent
 from storm_gateway.bus.memory import MemoryBus
 from storm_gateway.config import Config
@@ -170,6 +171,38 @@ async def test_two_tabs_that_refresh_at_once_share_one_successor(node: Node, clo
     assert await node.actions.auth.refresh(first.refresh_token) == one
     assert node.controls == []
     await node.actions.auth.refresh(one.refresh_token)
+
+
+async def test_two_tabs_that_refresh_at_once_on_two_nodes_share_one_successor(
+    node: Node, clock: Clock
+) -> None:
+    await node.make("alice")
+    first = await node.login("alice")
+    other = node.another(clock)
+    await other.start()
+    one, two = await asyncio.gather(
+        node.actions.auth.refresh(first.refresh_token), other.auth.refresh(first.refresh_token)
+    )
+    assert one.refresh_token == two.refresh_token
+    assert one.refresh_token != first.refresh_token
+    assert node.controls == []
+    for login in (one, two):
+        assert node.actions.auth.authenticate(login.access_token).user_id == "alice"
+    await other.auth.refresh(two.refresh_token)
+    clock.now += 11  # the first answer is forgotten, and the successor was used: somebody stole it
+    with pytest.raises(UnauthenticatedError):
+        await node.actions.auth.refresh(first.refresh_token)
+    assert [event.kind for event in node.controls] == ["session_revoked"]
+    await other.stop()
+
+
+async def test_only_the_secret_tells_which_token_follows(node: Node) -> None:
+    tokens = Tokens(node.config, "another secret of another server", None)
+    await node.make("alice")
+    first = await node.login("alice")
+    second = await node.actions.auth.refresh(first.refresh_token)
+    assert second.refresh_token != tokens.successor(first.refresh_token)
+    assert len(second.refresh_token) == len(first.refresh_token) == 43
 
 
 async def test_a_client_that_leaves_during_a_refresh_does_not_lose_its_login(
