@@ -27,7 +27,7 @@ def plot(result: Result, path: Path) -> None:
     times = [place * series.step for place in range(len(series.acks))]
     figure = Figure(figsize=(10, 5.2), dpi=110, layout="constrained")
     top, bottom = figure.subplots(2, 1, sharex=True)
-    figure.suptitle(_title(result), x=0.01, ha="left", fontsize=12)
+    figure.suptitle(_title(result), x=0.01, ha="left", fontsize=11)
     top.step(times, series.attempts, where="post", color=_ATTEMPTS, lw=1, label="attempts")
     top.step(times, series.acks, where="post", color=_ACKS, lw=1.6, label="acknowledged")
     top.set_ylabel("messages / s")
@@ -44,15 +44,16 @@ def plot(result: Result, path: Path) -> None:
         axes.spines[["top", "right"]].set_visible(False)
         _shade(axes, result, times[-1] + series.step)
     _name_faults(top, result)
-    top.legend(loc="upper left", bbox_to_anchor=(0, 1), frameon=True, framealpha=0.85, fontsize=9)
-    bottom.legend(loc="upper left", frameon=True, framealpha=0.85, fontsize=9)
+    for axes in (top, bottom):
+        # Above the axes, where neither lines nor names of faults are.
+        axes.legend(loc="lower right", bbox_to_anchor=(1, 0.99), ncols=2, frameon=False, fontsize=9)
     figure.savefig(path)
 
 
 def _title(result: Result) -> str:
     verdict = result.verdict
     return (
-        f"{result.title}: {verdict.acknowledged:,} acknowledged, {verdict.lost} lost, "
+        f"{result.title}\n{verdict.acknowledged:,} acknowledged, {verdict.lost} lost, "
         f"{verdict.duplicated} duplicated, {verdict.out_of_order} out of order, "
         f"{verdict.phantom} phantom"
     )
