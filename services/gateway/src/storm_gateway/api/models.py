@@ -21,7 +21,7 @@ from storm_gateway.actions.names import (
     USER_ID_PATTERN,
     USER_ID_RULE,
 )
-from storm_gateway.protocol.commands import MAX_SAFE_INTEGER
+from storm_gateway.protocol.commands import MAX_SAFE_INTEGER, REF_PATTERN
 from storm_gateway.protocol.events import MessageEvent, Role
 from storm_gateway.store.records import Visibility
 
@@ -93,6 +93,7 @@ Ref = Annotated[
     Field(
         min_length=1,
         max_length=64,
+        pattern=REF_PATTERN,
         description="Chosen by the client; the same ref stores nothing twice, for ever.",
         examples=["c7d1-42"],
     ),

@@ -13,7 +13,9 @@ MAX_SAFE_INTEGER = 2**53 - 1
 
 Id = Annotated[int, msgspec.Meta(ge=1, le=MAX_SAFE_INTEGER)]
 Seq = Annotated[int, msgspec.Meta(ge=0, le=MAX_SAFE_INTEGER)]
-Ref = Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
+REF_PATTERN = r"^[^\x00]+$"
+"""Not every database can keep U+0000 in a text."""
+Ref = Annotated[str, msgspec.Meta(min_length=1, max_length=64, pattern=REF_PATTERN)]
 Emoji = Annotated[str, msgspec.Meta(min_length=1, max_length=32)]
 
 

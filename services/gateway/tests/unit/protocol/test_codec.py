@@ -273,3 +273,8 @@ def test_what_has_its_default_is_left_out() -> None:
         "seq": 3,
         "sent_at": "2026-01-31T12:00:00Z",
     }
+
+
+def test_a_ref_that_not_every_database_can_keep_is_refused_and_told() -> None:
+    with pytest.raises(InvalidCommandError, match="ref"):
+        decode_command(b'{"type":"message","channel_id":1,"payload":"hi","ref":"a\\u0000b"}')
