@@ -9,6 +9,8 @@ from storm_gateway.stack.kept import write_private
 from storm_gateway.stack.process import Server
 from storm_gateway.stack.programs import nats_server
 
+_MAX_PAYLOAD = 4 * 1024 * 1024
+
 
 class NatsServer(Server):
     """One NATS server, or one of a cluster (``routes``). No JetStream: the store is the truth."""
@@ -52,6 +54,8 @@ class NatsServer(Server):
         lines = [
             f"listen: {self.host}:{self.port}",
             f"max_pending: {self.max_pending}",
+            # One event may be as large as the body of POST /publish (1 MiB), escaped in JSON.
+            f"max_payload: {min(_MAX_PAYLOAD, self.max_pending)}",
             'write_deadline: "10s"',
         ]
         if self.password:
