@@ -42,7 +42,7 @@ class ReconnectStorm(_Behind):
     title = "All connections are cut at once"
     reference = "F20"
     short = True
-    seconds = 9
+    seconds = 6
     load = replace(LoadPlan(), receivers=180)
     times = 2
 
@@ -92,7 +92,7 @@ class BadClientNetwork(_Behind):
     title = "Clients' network: 200 ms ± 100, one-byte pieces, 8 kB/s, resets within frames"
     reference = "F19"
     short = True
-    seconds = 14
+    seconds = 11
     load = replace(LoadPlan(), rate=40.0, receivers=24)
 
     async def run(self, arena: "Arena") -> None:

@@ -31,7 +31,7 @@ class ClockSkew(Scenario):
     title = "A node's clock is 10 min ahead, 10 min behind, a day ahead, and right again"
     reference = "F17"
     short = True
-    seconds = 12
+    seconds = 8
     unavailable_seconds = 3.0
 
     def __init__(self) -> None:

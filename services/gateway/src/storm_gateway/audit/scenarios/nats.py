@@ -31,7 +31,7 @@ class NatsKilled(Scenario):
     title = "NATS is killed twice: back after 1 s, and after it was noticed"
     reference = "F5"
     short = True
-    seconds = 14
+    seconds = 8
     unavailable_seconds = 2.0
     away_seconds = 0.0
 
@@ -72,7 +72,7 @@ class NatsRefuses(Scenario):
     title = "NATS refuses every connection for a while"
     reference = "F6"
     short = True
-    seconds = 13
+    seconds = 8
     unavailable_seconds = 2.0
 
     def __init__(self) -> None:
@@ -109,7 +109,7 @@ class NatsSlowConsumer(Scenario):
     title = "NATS drops a node as a slow consumer"
     reference = "F7"
     short = True
-    seconds = 14
+    seconds = 8
     settings = {"STORM_BUS_PENDING_EVENTS": "2"}  # noqa: RUF012 a table, as Scenario has it
     load = replace(LoadPlan(), rate=150.0, payload_characters=3_900, receivers=20)
 

@@ -53,7 +53,7 @@ class NodeFrozen(Scenario):
     title = "One of two nodes is frozen (SIGSTOP), then thawed"
     reference = "F2"
     short = True
-    seconds = 14
+    seconds = 10
     frozen_seconds = 7.0
 
     async def run(self, arena: "Arena") -> None:

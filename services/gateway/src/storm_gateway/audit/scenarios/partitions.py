@@ -143,7 +143,6 @@ class NatsClusterPartedShort(NatsClusterParted):
 
     name = "nats-cluster-parted-short"
     title = "The same partitions of a NATS cluster, each for 3 s"
-    short = True
     seconds = 15
     parted_seconds = 3.0
 
@@ -202,7 +201,7 @@ class NodeLosesNats(_NodeInHost):
     title = "A node's packets to NATS get lost (one way); the other node is well"
     reference = "F18"
     short = True
-    seconds = 14
+    seconds = 8
     unavailable_seconds = 2.0
 
     async def run(self, arena: "Arena") -> None:
@@ -218,7 +217,7 @@ class NodeLosesPostgres(_NodeInHost):
     title = "A node's packets to PostgreSQL get lost; the other node is well"
     reference = "F18"
     short = True
-    seconds = 14
+    seconds = 8
 
     async def run(self, arena: "Arena") -> None:
         await arena.steady(2)

@@ -75,7 +75,7 @@ class PostgresSlow(Scenario):
     title = "PostgreSQL answers after 2 s, then a channel's row is locked"
     reference = "F13"
     short = True
-    seconds = 18
+    seconds = 14
     load = replace(LoadPlan(), rate=60.0)
 
     def __init__(self) -> None:
@@ -132,7 +132,7 @@ class PostgresFrozen(Scenario):
     title = "PostgreSQL is frozen (SIGSTOP), then thawed"
     reference = "F14"
     short = True
-    seconds = 14
+    seconds = 10
     frozen_seconds = 7.0
 
     async def run(self, arena: "Arena") -> None:
@@ -166,7 +166,7 @@ class PostgresFull(Scenario):
     title = "The disk of PostgreSQL's tables is full, and has space again"
     reference = "F15"
     short = True
-    seconds = 14
+    seconds = 8
     load = replace(LoadPlan(), payload_characters=2_000)
 
     def missing(self) -> str:

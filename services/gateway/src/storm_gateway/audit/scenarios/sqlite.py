@@ -74,7 +74,7 @@ class _Full(Scenario):
     """No space; what was acknowledged is there, what does not fit is refused."""
 
     reference = "F15"
-    seconds = 12
+    seconds = 7
     embedded = True
     load = replace(LoadPlan(), payload_characters=2_000)
 

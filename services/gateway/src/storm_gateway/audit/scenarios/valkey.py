@@ -91,7 +91,7 @@ class ValkeyKilled(Scenario):
     title = "Valkey is killed and comes back empty"
     reference = "F9"
     short = True
-    seconds = 12
+    seconds = 7
     settings = _PRESENCE
     unavailable_seconds = 2.0
 
@@ -130,7 +130,7 @@ class ValkeySlow(_Behind):
     title = "Valkey answers after 500 ms, then not at all"
     reference = "F10"
     short = True
-    seconds = 16
+    seconds = 10
     settings = _PRESENCE
     unavailable_seconds = 2.0
 
