@@ -37,6 +37,10 @@ _KEPT_MILLISECONDS = 300_000
 _LONGEST_PAUSE = 5.0
 
 
+_Writes = tuple[int, list[str]]
+"""A channel, and who came to it ("+user") and left it ("-user") on this node."""
+
+
 class _DoubtError(Exception):
     """What Valkey holds for this node is not what this node thinks."""
 
@@ -261,12 +265,19 @@ class RedisPresence:
     async def _write_and_poll(self, now: float) -> None:
         batches = self._batches()
         renew = now >= self._renew_at
-        calls = [(APPLY, (self._life, self._session, _lines(batch))) for batch in batches]
-        *applied, polled = await self._link.run([*calls, self._poll_call(renew)], _ANSWER_SECONDS)
-        for batch, done in zip(batches, applied, strict=True):
+        last = batches.pop() if batches else []
+        for batch in batches:
+            # One at a time: a server that is short of time gets on with each.
+            (done,) = await self._link.run([self._apply_call(batch)], _ANSWER_SECONDS)
             if not done:
                 raise _DoubtError
             self._wrote(batch)
+        done, polled = await self._link.run(
+            [self._apply_call(last), self._poll_call(renew)], _ANSWER_SECONDS
+        )
+        if not done:
+            raise _DoubtError
+        self._wrote(last)
         if renew:
             self._renew_at = now + self._refresh
         for _ in range(_REAPS):
@@ -278,9 +289,9 @@ class RedisPresence:
                 break
             (polled,) = await self._link.run([self._poll_call(False)], _ANSWER_SECONDS)
 
-    def _batches(self) -> list[list[tuple[int, list[str]]]]:
+    def _batches(self) -> list[list[_Writes]]:
         """What is to be written: channels with ``+user`` and ``-user``, about ``_BATCH`` each."""
-        batches: list[list[tuple[int, list[str]]]] = []
+        batches: list[list[_Writes]] = []
         size = _BATCH
         for channel_id in self._pending:
             room = self._rooms[channel_id]
@@ -296,7 +307,7 @@ class RedisPresence:
                 size += len(part)
         return batches
 
-    def _wrote(self, batch: list[tuple[int, list[str]]]) -> None:
+    def _wrote(self, batch: list[_Writes]) -> None:
         for channel_id, users in batch:
             room = self._rooms[channel_id]
             for user in users:
@@ -313,6 +324,9 @@ class RedisPresence:
             if not room.pending:
                 self._pending.pop(channel_id, None)
             self._dirty.add(channel_id)
+
+    def _apply_call(self, batch: list[_Writes]) -> tuple[Script, tuple[object, ...]]:
+        return APPLY, (self._life, self._session, _lines(batch))
 
     def _poll_call(self, renew: bool) -> tuple[Script, tuple[object, ...]]:
         lease = self._lease if renew else 0
@@ -374,7 +388,7 @@ class RedisPresence:
                 self._leaving.discard(channel_id)
 
 
-def _lines(batch: list[tuple[int, list[str]]]) -> str:
+def _lines(batch: list[_Writes]) -> str:
     return "".join(f"{channel_id} {' '.join(users)}\n" for channel_id, users in batch)
 
 
