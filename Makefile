@@ -39,11 +39,11 @@ ARGS ?=
 OTHER_TESTS := $(sort $(dir $(wildcard loadtest/tests/test_*.py benchmarks/tests/test_*.py)))
 PYTEST := $(CURDIR)/$(PY) -m pytest -c $(CURDIR)/$(GATEWAY)/pyproject.toml -n $(TEST_PROCESSES)
 
-.PHONY: help run test check format docs chaos bench smoke lock clean
+.PHONY: help run test check format docs chaos bench bench-cluster smoke lock clean
 
 help: ## list these verbs
 	@echo "STORM: make VERB"
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 12
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
 
 ifeq ($(strip $(WORKERS)),)
 run: $(READY)
@@ -83,6 +83,9 @@ chaos: $(DEV_STAMP) ## every fault under load; the report is in build/chaos (ARG
 
 bench: $(DEV_STAMP) ## measure, side by side with others (needs a C compiler)
 	$(PY) benchmarks/run.py $(ARGS)
+
+bench-cluster: $(DEV_STAMP) ## measure four nodes with real servers (needs a C compiler)
+	$(PY) benchmarks/cluster_run.py $(ARGS)
 
 smoke: $(DEV_STAMP) ## 200 virtual users against a gateway of its own
 	$(PY) loadtest/smoke.py $(ARGS)

@@ -39,9 +39,9 @@ static void queue_message(int slot) {
     at->sent_ns = now_ns();
     load.waiting++;
     int size = snprintf(json, sizeof json,
-                        "{\"type\":\"message\",\"channel_id\":1,\"payload\":\"%s\","
+                        "{\"type\":\"message\",\"channel_id\":%d,\"payload\":\"%s\","
                         "\"ref\":\"%d.%u.%lx\"}",
-                        load.text, slot, at->turn, epoch);
+                        1 + slot / load.window % channels, load.text, slot, at->turn, epoch);
     load.batch_size += frame_write((uint8_t *)load.batch + load.batch_size, OP_TEXT, json,
                                    (size_t)size);
 }

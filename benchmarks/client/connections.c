@@ -29,6 +29,7 @@ struct answer {
 
 struct connection *connections;
 struct totals totals;
+int channels = 1;
 void (*on_ack)(struct connection *, const struct frame *);
 void (*on_join)(struct connection *, bool);
 
@@ -134,12 +135,15 @@ void connection_send(struct connection *connection, const void *data, size_t siz
 }
 
 static void send_upgrade(struct connection *connection, uint32_t number) {
-    char request[ANSWER_LIMIT];
+    char request[ANSWER_LIMIT], channel[12] = "";
+    size_t path_size = strlen(request_path);
+    if (path_size && request_path[path_size - 1] == '=')
+        snprintf(channel, sizeof channel, "%u", 1 + number % (unsigned)channels);
     int size = snprintf(request, sizeof request,
-                        "GET %s HTTP/1.1\r\nHost: %s\r\nUpgrade: websocket\r\n"
+                        "GET %s%s HTTP/1.1\r\nHost: %s\r\nUpgrade: websocket\r\n"
                         "Connection: Upgrade\r\nSec-WebSocket-Key: " KEY "\r\n"
                         "Sec-WebSocket-Version: 13\r\nAuthorization: Bearer %s\r\n\r\n",
-                        request_path, host, tokens[number]);
+                        request_path, channel, host, tokens[number]);
     connection->state = UPGRADING;
     watch(connection->fd, number, EPOLLIN, EPOLL_CTL_MOD);
     connection_send(connection, request, (size_t)size);

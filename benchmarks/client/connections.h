@@ -36,6 +36,9 @@ struct totals {
 extern struct connection *connections;
 extern struct totals totals;
 
+/* Connection n belongs to channel 1 + n % channels: of the path too, when it ends with '='. */
+extern int channels;
+
 /* Called for every frame that begins with {"type":"ack"; NULL to ignore them. */
 extern void (*on_ack)(struct connection *connection, const struct frame *frame);
 /* Called when a connection saw its `subscribed` event, or failed before it. */

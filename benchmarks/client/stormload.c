@@ -14,6 +14,7 @@
  * while it waits for the next one.
  *   open COUNT IN_FLIGHT         say FIRST COUNT TEXT         state         close
  *   burst FRAMES SECONDS TEXT    acks SENDERS WINDOW SECONDS TEXT           quit
+ *   channels COUNT               (connection n uses channel 1 + n % COUNT; before `open`)
  */
 #define _GNU_SOURCE
 #include <stdbool.h>
@@ -75,6 +76,8 @@ static bool run(const char *line, char *const *tokens, int room) {
         load_acks(a, b, seconds, line + text);
     else if (sscanf(line, "say %d %d %n", &a, &b, &text) == 2 && text && a + b <= room)
         say(a, b, line + text);
+    else if (sscanf(line, "channels %d", &a) == 1 && a > 0)
+        channels = a, state();
     else if (strcmp(line, "state") == 0)
         state();
     else if (strcmp(line, "close") == 0)

@@ -3,7 +3,7 @@
 import json
 import select
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
@@ -78,12 +78,28 @@ class LoadClient:
 @contextmanager
 def load_client(program: Path, port: int, tokens: Path, *, cpu: int) -> Iterator[LoadClient]:
     """A load client on a processor of its own."""
+    with _running(program, port, "/ws?channel_id=1", tokens, pin(cpu)) as client:
+        yield client
+
+
+@contextmanager
+def spread_client(program: Path, port: int, tokens: Path, channels: int) -> Iterator[LoadClient]:
+    """A load client on any processor, its connections spread over channels from 1."""
+    with _running(program, port, "/ws?channel_id=", tokens, None) as client:
+        client.ask(f"channels {channels}")
+        yield client
+
+
+@contextmanager
+def _running(
+    program: Path, port: int, path: str, tokens: Path, settle: Callable[[], None] | None
+) -> Iterator[LoadClient]:
     process = subprocess.Popen(  # noqa: S603 our own program
-        [str(program), "127.0.0.1", str(port), "/ws?channel_id=1", str(tokens)],
+        [str(program), "127.0.0.1", str(port), path, str(tokens)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
-        preexec_fn=pin(cpu),
+        preexec_fn=settle,
         start_new_session=True,
     )
     commands, answers = process.stdin, process.stdout

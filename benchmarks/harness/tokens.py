@@ -14,15 +14,21 @@ def _part(data: bytes) -> bytes:
     return base64.urlsafe_b64encode(data).rstrip(b"=")
 
 
-def write_tokens(path: Path, secret: str, users: int) -> None:
-    """Write the tokens of ``user-00000`` … to ``path``, one a line."""
+def token_of(secret: str, user: str) -> str:
+    """The token of one user."""
     now = int(time.time())
-    head = _part(b'{"alg":"HS256","typ":"JWT"}')
-    lines = []
-    for number in range(users):
-        claims = {"sub": f"user-{number:05}", "iat": now, "exp": now + LIFE_SECONDS}
-        signed = head + b"." + _part(json.dumps(claims, separators=(",", ":")).encode())
-        signature = hmac.digest(secret.encode(), signed, hashlib.sha256)
-        lines.append(signed + b"." + _part(signature) + b"\n")
+    claims = {"sub": user, "iat": now, "exp": now + LIFE_SECONDS}
+    signed = (
+        _part(b'{"alg":"HS256","typ":"JWT"}')
+        + b"."
+        + _part(json.dumps(claims, separators=(",", ":")).encode())
+    )
+    signature = hmac.digest(secret.encode(), signed, hashlib.sha256)
+    return (signed + b"." + _part(signature)).decode()
+
+
+def write_tokens(path: Path, secret: str, users: int, first: int = 0) -> None:
+    """Write the tokens of users from ``user-00000`` (or from number ``first``), one a line."""
+    lines = [token_of(secret, f"user-{number:05}") for number in range(first, first + users)]
     path.touch(mode=0o600)
-    path.write_bytes(b"".join(lines))
+    path.write_text("\n".join(lines) + "\n")
