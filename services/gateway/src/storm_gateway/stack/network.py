@@ -47,12 +47,12 @@ def sweep() -> None:
         name = line.split(":")[1].strip().partition("@")[0]
         owner = name.removeprefix(_BRIDGE).removeprefix(_CABLE).partition("-")[0]
         if name.startswith((_BRIDGE, _CABLE)) and owner.isdigit() and not command_of(int(owner)):
-            _ip("link", "delete", name)
+            _try_ip("link", "delete", name)
     for line in _ip("netns", "list").splitlines():
         name = line.split()[0] if line.strip() else ""
         owner = name.removeprefix(_PREFIX).partition("-")[0]
         if name.startswith(_PREFIX) and owner.isdigit() and not command_of(int(owner)):
-            _ip("netns", "delete", name)
+            _try_ip("netns", "delete", name)
 
 
 class Network:
@@ -74,7 +74,9 @@ class Network:
         """Make it. Raises :class:`StackError`, and then nothing is left."""
         sweep()
         taken = _ip("-o", "-4", "address", "show")
-        subnets = (f"10.213.{number}" for number in _SUBNETS)
+        # From another one in each process: two that begin at once must not take the same.
+        first = os.getpid() % len(_SUBNETS)
+        subnets = (f"10.213.{n}" for n in (*_SUBNETS[first:], *_SUBNETS[:first]))
         self._subnet = next(each for each in subnets if f" {each}." not in taken)
         try:
             self._make()

@@ -252,7 +252,14 @@ class NodeCutOff(_NodeInHost):
                 await asyncio.sleep(8)
             expect_back(arena, node, fault)
             await green(arena)
-            await asyncio.sleep(3)
+            # Everyone is on the other node now; cut, they come here again.
+            arena.load.drop_all()
+            await arena.until(
+                lambda: arena.load.connected == arena.load.clients,
+                "not everybody is back",
+                seconds=20,
+            )
+            await arena.steady(2)
 
     def _mute(self, net: Network) -> None:
         for address in (net.address(HERE), *(net.alias(number) for number in (1, 2, 3))):
