@@ -206,6 +206,8 @@ class Link:
                 self._reconnect_at = asyncio.get_running_loop().time() + event.after_ms / 1000
                 self._after(event.after_ms, partial(_cancel, reader))
             elif isinstance(event, Heartbeat):
+                for channel_id, head in self._session.rewind(event.heads):
+                    self._tell(Rewound(channel_id, head))
                 self._after(SETTLE_SECONDS * 1000, partial(self._compare, event.heads))
             elif isinstance(event, TokenExpiring):
                 self._renew_soon()
@@ -243,8 +245,7 @@ class Link:
     def _compare(self, heads: dict[str, int]) -> None:
         if self._buffer.full:
             return  # what lacks may wait in the connection
-        for channel_id, head in self._session.compare(heads):
-            self._tell(Rewound(channel_id, head))
+        self._session.compare(heads)
         self.stir()
 
     def _again(self, ref: str) -> None:

@@ -5,7 +5,7 @@ The shell (``gateway.py``) writes what :meth:`Session.next_command` gives, hands
 """
 
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import msgspec
 
@@ -149,22 +149,33 @@ class Session:
             self._ask_anew(log)
         return bool(behind)
 
-    def compare(self, heads: Mapping[str, int]) -> list[tuple[int, int]]:
-        """Compare with the heads of a heartbeat that is a moment old, and ask for what lacks.
+    def rewind(self, heads: Mapping[str, int]) -> list[tuple[int, int]]:
+        """Look for logs that are shorter than what was received from them, and ask anew.
 
-        Returns (channel, head) of each log that is shorter than what was received from it.
+        ``heads``: of a heartbeat that was read just now. A moment later, what came behind it
+        would look like more than the server has. Returns (channel, head) of each such log.
         """
         rewound: list[tuple[int, int]] = []
-        for log in self.logs.values():
-            head = heads.get(str(log.channel_id))
-            if head is None:
-                continue
+        for log, head in self._with_heads(heads):
             back_to = log.rewound_to(head)
             if back_to is not None:
                 rewound.append((log.channel_id, back_to))
-            if back_to is not None or log.is_short_of(head):
                 self._ask_anew(log)
         return rewound
+
+    def compare(self, heads: Mapping[str, int]) -> None:
+        """Ask for what lacks up to the heads of a heartbeat that is a moment old: what was under
+        way beside it has come by then.
+        """
+        for log, head in self._with_heads(heads):
+            if log.is_short_of(head):
+                self._ask_anew(log)
+
+    def _with_heads(self, heads: Mapping[str, int]) -> Iterator[tuple[ChannelLog, int]]:
+        for log in self.logs.values():
+            head = heads.get(str(log.channel_id))
+            if head is not None:
+                yield log, head
 
     # --- what was read ---
 

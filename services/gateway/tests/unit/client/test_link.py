@@ -202,6 +202,39 @@ async def test_a_database_that_was_set_back_is_noticed_and_followed_from_there(
     assert asked == [None, 30]
 
 
+async def test_a_busy_channel_between_heartbeats_is_no_database_that_was_set_back(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("storm_gateway.client.link.SETTLE_SECONDS", 0.01)
+    asked: list[int | None] = []
+
+    async def script(socket: ServerConnection, number: int) -> None:
+        await say(socket, HELLO)
+        async for frame in socket:
+            assert isinstance(frame, str)
+            command = decode_command(frame.encode())
+            assert isinstance(command, Subscribe)
+            asked.append(command.since)
+            await say(socket, Subscribed(1, 0, command.ref))
+            for seq in range(1, 10):
+                # By the time the heartbeat is compared, its head is an old one.
+                event = MessageEvent(1, f"word {seq}", "bob", seq, seq, TIME)
+                await say(socket, Heartbeat({"1": seq - 1}), event)
+                await asyncio.sleep(0.03)
+
+    async with server(script) as url, client_of(url) as client, asyncio.timeout(20):
+        await client.subscribe(1, since=0)
+        heard: list[int] = []
+        async for event in client.events():
+            assert not isinstance(event, Rewound)
+            if isinstance(event, MessageEvent):
+                heard.append(event.seq)
+            if len(heard) == 9:
+                break
+    assert heard == list(range(1, 10))
+    assert asked == [0]
+
+
 async def test_a_server_that_asks_to_move_without_closing_is_left_at_its_time() -> None:
     async def script(socket: ServerConnection, number: int) -> None:
         await say(socket, HELLO)
