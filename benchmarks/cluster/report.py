@@ -114,11 +114,11 @@ def _readiness(runs: list[Any]) -> list[str]:
 def render(result: dict[str, Any]) -> str:
     """The part of the page that was measured."""
     machine = result["machine"]
+    counts = ", ".join(f"{part} {len(runs)}" for part, runs in result["runs"].items())
     lines = [
-        f"Measured {result['date'][:10]} on {machine['processor']}, "
-        f"{machine['memory']}, {machine['kernel']}; load before the run "
-        f"{machine['load before the run']}. Medians of the runs; "
-        "servers, nodes and clients share the processors.",
+        f"Measured {result['date'][:10]} on {machine['processor']}, {machine['memory']}, "
+        f"{machine['kernel']}. Medians of the runs ({counts}). Servers, nodes and clients share "
+        "the processors, with whatever else the machine does: the column `other`.",
         "",
     ]
     parts = {
