@@ -64,7 +64,13 @@ class Rest:
 
     async def invite(self, by: str, channel: int, user_id: str) -> None:
         """Make somebody a member."""
-        await self._ask(by, "POST", f"/channels/{channel}/members", {"user_id": user_id})
+        path, body = f"/channels/{channel}/members", {"user_id": user_id}
+        answer = await self._ask(by, "POST", path, body, also=(404,))
+        if answer.status_code == 404:
+            # A token's user comes to be with their first command; the one that greeted them may
+            # have met a store that was too slow.
+            await self._ask(user_id, "GET", "/channels")
+            await self._ask(by, "POST", path, body)
 
     async def page(
         self, user_id: str, channel: int, after: int, at: int = 0, *, tries: int = _TRIES
