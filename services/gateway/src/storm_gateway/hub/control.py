@@ -25,6 +25,7 @@ class Control:
         self._may_receive = may_receive
         self._is_revoked = is_revoked
         self._cuts: dict[tuple[str, int], float] = {}
+        self._told: dict[tuple[str, int], tuple[float, bytes]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
     def on_event(self, event: ControlEvent) -> None:
@@ -33,7 +34,8 @@ class Control:
         match event.kind:
             case "access_lost":
                 self.cut(event.user_id, event.channel_id)
-                self._tell(event)
+                if not self._told_before(event):
+                    self._tell(event)
             case "access_changed":
                 if event.user_id:
                     # Who receives the channel gets the event through it.
@@ -83,6 +85,15 @@ class Control:
         """Forget old cuts."""
         if self._cuts:
             self._cuts = {key: at for key, at in self._cuts.items() if now - at < 10}
+        if self._told:
+            self._told = {key: told for key, told in self._told.items() if now - told[0] < 10}
+
+    def _told_before(self, event: ControlEvent) -> bool:
+        # The same is learned from the channel's own event: whichever comes first tells of it.
+        key = (event.user_id, event.channel_id)
+        _, last = self._told.get(key, (0, b""))
+        self._told[key] = (asyncio.get_running_loop().time(), event.body)
+        return bool(event.body) and last == event.body
 
     def _tell(self, event: ControlEvent) -> None:
         for connection in self._hub.connections_of(event.user_id):

@@ -9,6 +9,7 @@ from storm_gateway.config import Config
 from storm_gateway.errors import StormError
 from storm_gateway.hub.fanout import Fanout
 from storm_gateway.hub.feed import Feed, Subscriber
+from storm_gateway.hub.rights import taken_away
 from storm_gateway.observability.metrics import Metrics
 from storm_gateway.presence.base import Presence, PresenceChange
 from storm_gateway.protocol import events
@@ -58,8 +59,8 @@ class Hub:
         self._comparing = False
         self._compare_again = False
         self.on_learned: Callable[[Durable], None] = lambda event: None
-        """Told, before it is delivered, of an event other than a message that was read from the
-        store: what it means for rights may have been lost with it."""
+        """Told, before it is delivered, of an event that may take rights away, and of each other
+        than a message that was read from the store: its control event may have been lost."""
 
     # --- connections ---
 
@@ -201,7 +202,7 @@ class Hub:
 
     def _put_in_order(self, feed: Feed, seq: int, frame: bytes) -> None:
         if feed.live and seq == feed.seq + 1:
-            self._accept(feed, seq, frame)
+            self._accept_heard(feed, seq, frame)
             if feed.held:
                 self._take_held(feed)
         elif seq > feed.seq:
@@ -209,6 +210,14 @@ class Hub:
                 feed.held[seq] = frame
             if feed.live:
                 self._wait_for_late(feed)
+
+    def _accept_heard(self, feed: Feed, seq: int, frame: bytes) -> None:
+        event = taken_away(frame)
+        if event is not None:
+            # Before it is accepted: who was removed receives nothing that comes after it. The
+            # control event travels on another topic: it may be behind, or lost alone.
+            self._learn(event)
+        self._accept(feed, seq, frame)
 
     def _accept(self, feed: Feed, seq: int, frame: bytes) -> None:
         feed.accept(seq, frame, self._config.recent_events, _KEEP_BYTES)
@@ -246,7 +255,7 @@ class Hub:
 
     def _drain_held(self, feed: Feed) -> None:
         while (frame := feed.held.pop(feed.seq + 1, None)) is not None:
-            self._accept(feed, feed.seq + 1, frame)
+            self._accept_heard(feed, feed.seq + 1, frame)
         if feed.held:
             feed.held = {seq: frame for seq, frame in feed.held.items() if seq > feed.seq}
 
