@@ -48,7 +48,7 @@ async def test_strangers_are_cut_from_a_channel_that_turns_private(node: Node) -
     await carol.until("channel.updated", visibility="private")
     hub = node.gateway.hub
     (connection,) = hub.connections_of("bob")
-    while connection.feeds:  # noqa: ASYNC110 bounded by the test's own timeout
+    while connection.feeds:
         await bob.ask("ping")
     await alice.say(channel, "not for bob")
     await carol.until("message", payload="not for bob")
@@ -66,3 +66,19 @@ async def test_a_channel_that_is_deleted_ends_for_its_subscribers(node: Node) ->
     (connection,) = node.gateway.hub.connections_of("bob")
     assert connection.feeds == ()
     assert len([e for e in bob.events if e["type"] == "channel.deleted"]) == 1
+
+
+async def test_what_was_remembered_of_a_right_ends_where_a_subscription_begins_anew(
+    node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another node commits a removal and dies before it tells anybody. Nobody listened to the
+    channel here, so nothing is missing here and nothing is learned from the log.
+    """
+    channel = await node.channel("alice", "the room", "private", ("bob",))
+    bob = await node.join("bob")
+    await node.want("bob", "GET", f"/channels/{channel}/messages")
+    with monkeypatch.context() as elsewhere:
+        elsewhere.setattr(node.gateway.store._commits, "_committed", lambda _: None)  # type: ignore[attr-defined]
+        await node.want("alice", "DELETE", f"/channels/{channel}/members/bob")
+    refusal = await bob.ask("subscribe", channel_id=channel)
+    assert refusal["code"] == "not_found"

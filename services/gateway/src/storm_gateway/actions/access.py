@@ -47,28 +47,29 @@ class AccessCache:
         self._size = size
         self._batch = batch
         self._clock = clock
-        self._known: dict[Key, tuple[float, Access]] = {}
+        self._known: dict[Key, tuple[float, Access]] = {}  # with when the store was asked
         self._wanted: dict[Key, asyncio.Future[None]] = {}
         self._asked: dict[Key, _Asked] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._scheduled = False
 
-    def get(self, user_id: str, channel_id: int) -> Access | None:
-        """What is known right now; ``None``: load it."""
+    def get(self, user_id: str, channel_id: int, since: float = 0) -> Access | None:
+        """What is known right now; ``None``: load it. ``since``: see :meth:`load`."""
         key = (user_id, channel_id)
         found = self._known.pop(key, None)
-        if found is None or found[0] <= self._clock():
+        if found is None or found[0] < since or found[0] + self._ttl <= self._clock():
             return None
         self._known[key] = found
         return found[1]
 
-    async def load(self, user_id: str, channel_id: int) -> Access:
-        """The access as it is now.
+    async def load(self, user_id: str, channel_id: int, since: float = 0) -> Access:
+        """The access as it is now; never what the store was asked before ``since`` (of the clock
+        of this cache: ``time.monotonic``).
 
         It still holds when the caller's next line runs: a change that is told between the query
         and the return is queried again. ``NotFoundError``: there is no such channel.
         """
-        while (access := self.get(user_id, channel_id)) is None:
+        while (access := self.get(user_id, channel_id, since)) is None:
             key = (user_id, channel_id)
             if (asked := self._asked.get(key)) is not None:
                 answer = asked.answer
@@ -139,6 +140,7 @@ class AccessCache:
 
     async def _query(self, chunk: dict[Key, _Asked]) -> None:
         found: list[Access | None] | StormError
+        began = self._clock()
         try:
             found = await self._store.channels.access([(key[1], key[0]) for key in chunk])
         except StormError as error:
@@ -155,14 +157,14 @@ class AccessCache:
             elif (access := found[index]) is None:
                 asked.answer.set_exception(NotFoundError("There is no such channel."))
             else:
-                self._remember(key, access)
+                self._remember(key, access, began)
                 asked.answer.set_result(None)
                 continue
             # Whoever waits hears of it; when nobody does any more, nobody needs to.
             asked.answer.exception()
 
-    def _remember(self, key: Key, access: Access) -> None:
+    def _remember(self, key: Key, access: Access, asked_at: float) -> None:
         self._known.pop(key, None)
-        self._known[key] = (self._clock() + self._ttl, access)
+        self._known[key] = (asked_at, access)
         if len(self._known) > self._size:
             del self._known[next(iter(self._known))]

@@ -117,9 +117,11 @@ class ChannelActions:
                 ControlEvent("access_lost", user_id=user_id, channel_id=channel_id)
             )
 
-    async def may_receive(self, user_id: str, channel_id: int) -> None:
-        """Raises unless the user may read the channel."""
-        rules.may_receive(await self._access.load(user_id, channel_id))
+    async def may_receive(self, user_id: str, channel_id: int, since: float = 0) -> None:
+        """Raises unless the user may read the channel. ``since``: what was learned before this
+        moment (``time.monotonic``) does not count.
+        """
+        rules.may_receive(await self._access.load(user_id, channel_id, since))
 
     async def _view(self, user_id: str, channel_id: int) -> ChannelView:
         view = await self._store.channels.view(channel_id, user_id)

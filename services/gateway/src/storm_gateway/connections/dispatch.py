@@ -144,7 +144,11 @@ async def subscribe(
     user_id = connection.user_id
 
     async def check() -> None:
-        await edge.actions.channels.may_receive(user_id, channel_id)
+        # A feed learns of each removal from its log, but only of those since it was opened: an
+        # answer from before could be of a member whose removal nobody told us of.
+        feed = edge.hub.feed(topic_of_channel(channel_id))
+        since = feed.live_since if feed is not None else 0
+        await edge.actions.channels.may_receive(user_id, channel_id, since)
 
     await check()
     if connection.state is not State.OPEN:

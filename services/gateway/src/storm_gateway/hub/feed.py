@@ -73,6 +73,7 @@ class Feed:
         "idle_since",
         "joiners",
         "live",
+        "live_since",
         "marked",
         "passing",
         "pending",
@@ -93,6 +94,7 @@ class Feed:
         self.topic = topic
         self.channel_id = channel_id  # 0: a stream
         self.live = False
+        self.live_since = 0.0  # time.monotonic
         self.references = 0  # subscribes under way
         self.idle_since = 0
         self.seq = 0

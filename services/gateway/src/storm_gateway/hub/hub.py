@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable, Coroutine, Iterable
 
 from storm_gateway.bus.base import Bus, BusEvent, ChannelEvent, StreamEvent, topic_of_channel
@@ -136,6 +137,7 @@ class Hub:
                 self._feeds.pop(feed.topic, None)
             raise
         feed.live = True
+        feed.live_since = time.monotonic()
         self._take_held(feed)
 
     def attach(self, connection: Subscriber, feed: Feed, seq: int) -> None:

@@ -1,5 +1,7 @@
 """Events of a channel that may take somebody's right to receive it away."""
 
+from collections.abc import Callable
+
 import msgspec
 
 from storm_gateway.protocol.events import ChannelDeleted, ChannelUpdated, MemberLeft
@@ -8,10 +10,11 @@ _KINDS = (b'"type":"member.left"', b'"type":"channel.')
 _BEGIN = 48
 """Bytes in which the type of an event stands, after a frame header of at most 10."""
 
-_decode = msgspec.json.Decoder(MemberLeft | ChannelUpdated | ChannelDeleted).decode
+_Kind = MemberLeft | ChannelUpdated | ChannelDeleted
+_decode: Callable[[bytes], _Kind] = msgspec.json.Decoder(_Kind).decode
 
 
-def taken_away(frame: bytes) -> MemberLeft | ChannelUpdated | ChannelDeleted | None:
+def taken_away(frame: bytes) -> _Kind | None:
     """The event in a frame of ours when somebody may have lost a right by it; None: nobody has."""
     begin = frame[:_BEGIN]
     if _KINDS[0] not in begin and _KINDS[1] not in begin:
