@@ -196,8 +196,12 @@ class Node:
     async def quiet(self) -> None:
         """Nothing is on its way any more."""
         feed = self.hub.feed(TOPIC)
-        late = self.hub._late
-        await until(lambda: feed is None or not (feed.marked or feed.repairing or feed in late))
+        hub = self.hub
+        # A comparison that is asked for while another is under way is made by that one.
+        await until(lambda: not hub._comparing)
+        await until(
+            lambda: feed is None or not (feed.marked or feed.repairing or feed in hub._late)
+        )
 
 
 async def until(condition: Callable[[], object], seconds: float = 10) -> None:
