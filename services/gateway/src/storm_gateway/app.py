@@ -205,6 +205,9 @@ class Gateway:
         if isinstance(event, ControlEvent):
             self.actions.on_control(event)
             self.control.on_event(event)
+            if event.kind == "user_revoked":
+                # The store knows the user's logins by name: those of clocks that are ahead, too.
+                self._look_due = 0.0
 
     def _on_learned(self, event: Durable) -> None:
         # Its control event may have been lost with it; carried out twice it does no harm.

@@ -225,6 +225,9 @@ async def test_logout_ends_one_login_and_revoke_user_all(harness: Harness) -> No
     await tokens.revoke_user("alice", NOW + 5)
     await tokens.revoke_user("alice", NOW + 1)
     assert (await tokens.revocations(0)).users == {"alice": NOW + 5}
+    # By name, too: clocks of nodes differ, so a time alone would miss some.
+    found = (await tokens.revocations(0)).families
+    assert sorted(found) == ["family1", "family2", "family3"]
     assert await tokens.revoke(b"2") is None
 
 

@@ -101,7 +101,11 @@ def _token(token_hash: bytes) -> Select[Any]:
 
 def revoke_user(tx: Transaction, user_id: str, at: float) -> None:
     """Void all logins of the user, and every access token issued before ``at``."""
-    _forget(tx, refresh_tokens.c.user_id == user_id)
+    # By name as well: a node whose clock is ahead issues tokens after a moment that is yet to come.
+    families = _forget(tx, refresh_tokens.c.user_id == user_id)
+    if families:
+        rows = [{"kind": "family", "name": name, "at": at} for name in sorted(families)]
+        tx.connection.execute(insert(revocations), rows)
     _note(tx, "user", user_id, at)
 
 
@@ -110,11 +114,15 @@ def _revoke_family(tx: Transaction, family: str, at: float) -> None:
     _note(tx, "family", family, at)
 
 
-def _forget(tx: Transaction, these: ColumnElement[bool]) -> None:
+def _forget(tx: Transaction, these: ColumnElement[bool]) -> set[str]:
+    """Delete tokens; the logins that they were of."""
+    families: set[str] = set()
     # A swap on another node may commit the next token while we wait for its row, and a statement
     # does not see what came after its begin: look again until none is left.
-    while tx.connection.execute(delete(refresh_tokens).where(these)).rowcount:
-        pass
+    gone = delete(refresh_tokens).where(these).returning(refresh_tokens.c.family)
+    while found := tx.connection.execute(gone).scalars().all():
+        families.update(found)
+    return families
 
 
 def _note(tx: Transaction, kind: str, name: str, at: float) -> None:

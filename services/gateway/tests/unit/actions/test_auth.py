@@ -355,6 +355,24 @@ async def test_all_logins_of_a_user_can_be_ended(node: Node, clock: Clock) -> No
     await late.stop()
 
 
+async def test_a_password_change_voids_tokens_of_a_node_whose_clock_is_ahead(
+    node: Node, clock: Clock
+) -> None:
+    await node.make("alice")
+    ahead = Clock()
+    ahead.now = clock.now + 30
+    other = node.another(ahead)
+    await other.start()
+    login = await other.auth.login("alice", PASSWORD)
+    clock.now += 1
+    await node.actions.auth.change_password("alice", "a new secret")
+    for actions in (node.actions, other):
+        assert await actions.look_for_revocations()
+        with pytest.raises(UnauthenticatedError, match="revoked"):
+            actions.auth.authenticate(login.access_token)
+    await other.stop()
+
+
 async def test_a_deleted_user_has_no_token_and_never_comes_back(node: Node, clock: Clock) -> None:
     await node.make("alice")
     login = await node.login("alice")
