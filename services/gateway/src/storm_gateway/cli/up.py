@@ -99,7 +99,7 @@ def _told_to_end() -> Iterator[_Told]:
 def _run(stack: "Stack", told: _Told, pool: ThreadPoolExecutor) -> bool:
     """Start, watch, end. Gives whether it ended because somebody asked for it."""
     _line(f"starting NATS, Valkey, PostgreSQL and nodes in {_short(stack.folder)}")
-    starting = pool.submit(stack.start, _tell_ready)
+    starting = pool.submit(stack.start, _tell_ready, told.end)
     why = _watch_start(stack, told, starting)
     if not why and not told.end.is_set():
         _tell_where(stack)

@@ -116,23 +116,35 @@ class Stack:
 
     # --- life ---
 
-    def start(self, tell: Callable[[Server, float], None] | None = None) -> None:
+    def start(
+        self,
+        tell: Callable[[Server, float], None] | None = None,
+        unless: threading.Event | None = None,
+    ) -> None:
         """Start the servers, then the nodes; each kind at once. ``tell`` hears, from any thread,
-        which one answers after how many seconds. Raises :class:`StackError`; then nothing runs.
+        which one answers after how many seconds. ``unless``: set before a :meth:`stop` that may
+        come before this start has begun; it then does not begin. Raises :class:`StackError`; then
+        nothing runs.
         """
         try:
-            self.start_servers(tell)
+            self.start_servers(tell, unless)
             self.start_nodes(tell)
         except BaseException:
             self.stop()
             raise
 
-    def start_servers(self, tell: Callable[[Server, float], None] | None = None) -> None:
+    def start_servers(
+        self,
+        tell: Callable[[Server, float], None] | None = None,
+        unless: threading.Event | None = None,
+    ) -> None:
         """Start NATS, Valkey and PostgreSQL. Raises :class:`StackError`."""
         if not self.embedded:
             require_all()
         self._lock.take()
         self._ending.clear()
+        if unless is not None and unless.is_set():
+            raise StackError("the end has begun before the start")
         # All, before any is started: a port that a server shall have may be a leftover node's.
         for server in [*self.node_processes, *self.servers]:
             server.claim()

@@ -185,6 +185,15 @@ def test_start_that_is_ended_in_the_middle_leaves_nothing(
     assert stack.died() is None
 
 
+def test_start_that_begins_only_after_its_end_does_not_begin(stack: Stack, tmp_path: Path) -> None:
+    told = threading.Event()
+    told.set()
+    stack.stop()
+    with pytest.raises(StackError, match="the end has begun"):
+        stack.start(unless=told)
+    assert not living_under(tmp_path)
+
+
 def test_each_server_is_told_when_it_answers(stack: Stack) -> None:
     told: list[str] = []
 
