@@ -2,6 +2,7 @@
 knowing its id).
 """
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -289,3 +290,28 @@ async def test_a_server_administrator_may_what_an_owner_may(
         assert await operation(scene, "root") == "ok", name
     for name, operation in EDIT_OTHERS.items():
         assert await operation(scene, "root") == "forbidden", name
+
+
+async def test_an_administrator_no_longer_one_receives_nothing_more_as_such(
+    start_node: Callable[..., Awaitable[Node]],
+) -> None:
+    node = await start_node(admins="root")
+    for name in ("root", "ada"):
+        await node.know(name)
+    await node.want("root", "PATCH", "/users/ada", json={"admin": True})
+    private = await node.channel("alice", "theirs", "private", ("carol",))
+    public = await node.channel("alice", "everybody's", "public")
+    alice, ada, carol = [await node.join(name) for name in ("alice", "ada", "carol")]
+    for channel in (private, public):
+        await ada.subscribe(channel)
+        await carol.subscribe(channel)
+    await node.want("root", "PATCH", "/users/ada", json={"admin": False})
+    (connection,) = node.gateway.hub.connections_of("ada")
+    async with asyncio.timeout(5):
+        while len(connection.feeds) > 1:
+            await ada.ask("ping")
+    await alice.say(private, "not for ada")
+    await alice.say(public, "for all")
+    await carol.until("message", payload="not for ada")
+    await ada.until("message", payload="for all")
+    assert "not for ada" not in str(ada.events)

@@ -37,7 +37,12 @@ class Control:
                 if not self._told_before(event):
                     self._tell(event)
             case "access_changed":
-                if event.user_id:
+                if event.user_id and not event.channel_id:
+                    # An administrator no longer: what they listened to as one ends.
+                    feeds = {f for c in hub.connections_of(event.user_id) for f in c.feeds}
+                    for channel_id in {found.channel_id for found in feeds} - {0}:
+                        self._look_again(channel_id, event.user_id)
+                elif event.user_id:
                     # Who receives the channel gets the event through it.
                     feed = hub.feed(topic_of_channel(event.channel_id))
                     for connection in hub.connections_of(event.user_id):
@@ -114,11 +119,12 @@ class Control:
             for connection in self._hub.connections_of(user_id):
                 self._revoke(connection)
 
-    def _look_again(self, channel_id: int) -> None:
+    def _look_again(self, channel_id: int, user_id: str = "") -> None:
         feed = self._hub.feed(topic_of_channel(channel_id))
         if feed is None:
             return
-        task = asyncio.create_task(self._verify(feed, {c.user_id for c in feed}))
+        users = {user_id} if user_id else {c.user_id for c in feed}
+        task = asyncio.create_task(self._verify(feed, users))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
