@@ -159,7 +159,10 @@ class Gateway:
             self.metrics.loop_lag_seconds.observe(self._lag)
             if self._lag > 1.0:
                 due = now  # seconds that were missed are not made up for
-            self.edge.second()
+            try:
+                self.edge.second()
+            except Exception:  # this task is all the time there is: whatever it was, it goes on
+                log.exception("a second of the node's clock failed")
             self.metrics.save_queue_length.set(self.store.queue_length)
             if now >= repairs:
                 repairs = now + self.config.repair_seconds
@@ -199,7 +202,12 @@ class Gateway:
     def _spawn(self, work: Coroutine[None, None, None]) -> None:
         task = asyncio.create_task(work)
         self._work.add(task)
-        task.add_done_callback(self._work.discard)
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: "asyncio.Task[None]") -> None:
+        self._work.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.error("work of the node failed", exc_info=error)
 
     def _on_control(self, event: BusEvent) -> None:
         if isinstance(event, ControlEvent):

@@ -142,3 +142,20 @@ async def test_a_revocation_that_falls_into_a_disruption_is_carried_out_after_it
     gateway._disrupted()
     assert (await bob.closed()).code == 4500
     assert failures >= 2
+
+
+async def test_what_fails_in_one_second_of_the_clock_does_not_end_the_repairs(
+    node: Node, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    alice = await node.join("alice", "/ws?channel_id=1")
+
+    def fail() -> None:
+        raise RuntimeError("a second of its own kind")
+
+    monkeypatch.setattr(node.gateway.edge, "second", fail)
+    async with asyncio.timeout(10):
+        while "a second of the node's clock failed" not in caplog.text:  # noqa: ASYNC110 a log
+            await asyncio.sleep(0.05)
+    monkeypatch.setattr(node.gateway.bus, "publish", lambda topic, event: None)
+    await alice.say(1, "lost by the bus")
+    await alice.until("message", payload="lost by the bus")
