@@ -94,6 +94,18 @@ async def test_a_new_password_voids_what_was_issued_before(harness: Harness) -> 
     assert before - 0.002 <= voided["alice"] <= time.time()
 
 
+async def test_a_login_by_a_password_that_was_changed_is_not_stored(harness: Harness) -> None:
+    users, tokens = harness.store.users, harness.store.tokens
+    await users.create("alice", "Alice", "old")
+    assert await tokens.save(b"1", "first", "alice", NOW + 100, "old")
+    await users.update("alice", password_hash="new")
+    assert not await tokens.save(b"2", "second", "alice", NOW + 100, "old")
+    assert (await tokens.rotate(b"2", b"3", NOW + 200, NOW)).outcome == "unknown"
+    assert await tokens.save(b"4", "third", "alice", NOW + 100, "new")
+    await users.delete("alice")
+    assert not await tokens.save(b"5", "fourth", "alice", NOW + 100, "new")
+
+
 async def test_a_deleted_user_is_forgotten_but_for_the_id(harness: Harness) -> None:
     users, channels = harness.store.users, harness.store.channels
     await harness.people("bob")

@@ -116,20 +116,34 @@ class Auth:
 
     async def login(self, user_id: str, password: str) -> Login:
         """One answer, after the same work, for an unknown user and a wrong password."""
-        kept = None
-        if names.is_user_id(user_id):
-            kept = await self._store.users.password_hash(user_id)
-        if not await self._passwords.check(kept, password) or kept is None:
-            raise UnauthenticatedError(_WRONG)
-        if self._passwords.needs_rehash(kept):
-            await self._store.users.rehash(user_id, kept, await self._passwords.hash(password))
-        return await self.new_session(user_id)
+        # Once more when the hash was changed meanwhile: by a login that renewed it, or for good.
+        for _ in range(2):
+            kept = None
+            if names.is_user_id(user_id):
+                kept = await self._store.users.password_hash(user_id)
+            if not await self._passwords.check(kept, password) or kept is None:
+                break
+            login = await self._begin(user_id, kept)
+            if login is None:
+                continue
+            if self._passwords.needs_rehash(kept):
+                fresh = await self._passwords.hash(password)
+                await self._store.users.rehash(user_id, kept, fresh)
+            return login
+        raise UnauthenticatedError(_WRONG)
 
     async def new_session(self, user_id: str) -> Login:
         """A login of a user who has just proved to be it."""
+        login = await self._begin(user_id, None)
+        assert login is not None  # noqa: S101 no password was asked for
+        return login
+
+    async def _begin(self, user_id: str, password_hash: str | None) -> Login | None:
         family = secrets.token_urlsafe(16)
         refresh_token = _new_refresh_token()
-        await self._store.tokens.save(_hash_of(refresh_token), family, user_id, self._refresh_end())
+        end, hashed = self._refresh_end(), _hash_of(refresh_token)
+        if not await self._store.tokens.save(hashed, family, user_id, end, password_hash):
+            return None
         return self._login(user_id, family, refresh_token)
 
     # --- staying in ---

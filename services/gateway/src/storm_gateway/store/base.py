@@ -82,8 +82,16 @@ class Tokens(Protocol):
     """Refresh tokens, by hash; a login is a family of successive ones."""
 
     async def save(
-        self, token_hash: bytes, family: str, user_id: str, expires_at: float
-    ) -> None: ...
+        self,
+        token_hash: bytes,
+        family: str,
+        user_id: str,
+        expires_at: float,
+        password_hash: str | None = None,
+    ) -> bool:
+        """Begin a login; False, and nothing is stored, when the user's password is not of
+        ``password_hash`` (any more).
+        """
 
     async def rotate(
         self, old_hash: bytes, new_hash: bytes, expires_at: float, now: float

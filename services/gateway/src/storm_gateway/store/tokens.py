@@ -18,11 +18,26 @@ class SqlTokens:
         self._backend = backend
         self._access_token_seconds = access_token_seconds
 
-    async def save(self, token_hash: bytes, family: str, user_id: str, expires_at: float) -> None:
-        def write(tx: Transaction) -> None:
+    async def save(
+        self,
+        token_hash: bytes,
+        family: str,
+        user_id: str,
+        expires_at: float,
+        password_hash: str | None = None,
+    ) -> bool:
+        def write(tx: Transaction) -> bool:
+            if password_hash is not None:
+                # A change under way on another node is waited for; one that comes later finds
+                # the token.
+                query = select(users.c.password_hash).where(users.c.id == user_id)
+                query = query.with_for_update(read=True)
+                if tx.connection.execute(query).scalar_one_or_none() != password_hash:
+                    return False
             _insert(tx, token_hash, family, user_id, expires_at)
+            return True
 
-        await self._backend.commits.write(write, may_wait=True)
+        return await self._backend.commits.write(write, may_wait=True)
 
     async def rotate(
         self, old_hash: bytes, new_hash: bytes, expires_at: float, now: float

@@ -90,8 +90,12 @@ class SqlUsers:
                 values["display_name"] = display_name
             if password_hash is not None:
                 values["password_hash"] = password_hash
+            changed = self._change(tx, user_id, values)
+            if password_hash is not None:
+                # After the change: a login by the old password is refused from then on, and one
+                # that was in time is found here.
                 revoke_user(tx, user_id, tx.now / 1000)
-            return self._change(tx, user_id, values)
+            return changed
 
         return await self._backend.commits.write(write)
 

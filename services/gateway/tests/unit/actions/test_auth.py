@@ -1,6 +1,7 @@
 """Coming in, staying in, being thrown out; on every node."""
 
 import asyncio
+from typing import Any
 
 import jwt
 import pytest
@@ -353,6 +354,22 @@ async def test_all_logins_of_a_user_can_be_ended(node: Node, clock: Clock) -> No
     with pytest.raises(UnauthenticatedError):
         late.auth.authenticate(login.access_token)
     await late.stop()
+
+
+async def test_a_login_that_a_password_change_overtakes_is_none(
+    node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On another node, between the look at the old password and the new session."""
+    await node.make("alice")
+    auth, save = node.actions.auth, node.store.tokens.save
+
+    async def be_late(*arguments: Any) -> bool:
+        await auth.change_password("alice", "a new secret")
+        return await save(*arguments)
+
+    monkeypatch.setattr(node.store.tokens, "save", be_late)
+    with pytest.raises(UnauthenticatedError, match="wrong"):
+        await auth.login("alice", PASSWORD)
 
 
 async def test_a_password_change_voids_tokens_of_a_node_whose_clock_is_ahead(
