@@ -103,6 +103,7 @@ class Gateway:
     async def start(self) -> None:
         """Open the store, the bus and presence; from then on events flow."""
         await self.store.start(self.actions.publisher.committed)
+        self.edge.epoch = await self.store.epoch()
         await self.bus.start()
         self.bus.on_disruption(self._disrupted)
         await self.bus.subscribe(CONTROL, self._on_control)
@@ -178,9 +179,18 @@ class Gateway:
                 self._look_due = time.monotonic() + _LOOK_SECONDS
                 if await self.actions.look_for_revocations():
                     self.control.revoke_void()
+                await self._look_for_another_epoch()
             await self.hub.compare_heads()
         except StormError as error:
             log.warning("heads cannot be compared: %s", error.message)
+
+    async def _look_for_another_epoch(self) -> None:
+        if await self.store.epoch() == self.edge.epoch or self.edge.admission.draining:
+            return
+        # What this node knows of every channel is of a database that is gone. A node that starts
+        # knows nothing wrong.
+        log.error("the database is another one (a backup was restored): this node ends")
+        self.end()
 
     def _disrupted(self) -> None:
         # Channel events may be lost, and control events too.

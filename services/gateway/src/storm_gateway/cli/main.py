@@ -2,7 +2,7 @@
 
 import typer
 
-from storm_gateway.cli import settings, users
+from storm_gateway.cli import epoch, settings, users
 from storm_gateway.cli.audit import audit
 from storm_gateway.cli.doctor import doctor
 from storm_gateway.cli.importing import import_history
@@ -34,6 +34,7 @@ app.command("import")(import_history)
 app.command()(doctor)
 app.command()(audit)
 app.command()(migrate)
+app.add_typer(epoch.app, name="epoch")
 
 
 @app.command()

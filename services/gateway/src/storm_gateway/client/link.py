@@ -21,7 +21,14 @@ from storm_gateway.client.session import Answer, Deliver, Retry, Session, Subscr
 from storm_gateway.client.wire import ABNORMAL, BrokenError, Wire
 from storm_gateway.protocol.close_codes import CloseCode, may_reconnect
 from storm_gateway.protocol.commands import Authenticate
-from storm_gateway.protocol.events import Heartbeat, Hello, Limits, Reconnect, TokenExpiring
+from storm_gateway.protocol.events import (
+    Heartbeat,
+    Hello,
+    Limits,
+    Reconnect,
+    Subscribed,
+    TokenExpiring,
+)
 
 HELLO_SECONDS = 15.0
 STEADY_SECONDS = 10.0
@@ -134,7 +141,7 @@ class Link:
             again = self.hello is not None
             self.hello = hello
             self.trouble = None
-            self._session.opened()
+            self._session.opened(hello.epoch)
             self._tell(Connected(hello.connection_id, hello.user_id, again))
             self.opened.set()
             try:
@@ -222,6 +229,9 @@ class Link:
             wait = RETRY_MS if step.after_ms is None else step.after_ms
             self._after(wait, partial(self._again, step.ref))
         elif step is not None:
+            if isinstance(step, SubscribeAnswer) and step.rewound:
+                assert isinstance(step.reply, Subscribed)  # noqa: S101 only it tells so
+                self._tell(Rewound(step.channel_id, step.reply.head))
             if isinstance(step, SubscribeAnswer) and step.fill and self.filler is not None:
                 self.filler.fill()
             self._answered(step)

@@ -77,9 +77,16 @@ class ChannelLog:
         if self.state is not State.FILLING:
             self.state = State.BEHIND
 
-    def subscribed(self, head: int, gap: Gap | None) -> bool:
+    def forget(self) -> None:
+        """The server's log is another one: begin where it ends now."""
+        self.last = None
+        self.replay_to = 0
+        self._ahead = None
+        self.state = State.ASKING
+
+    def subscribed(self, head: int, gap: Gap | None, *, reset: bool = False) -> bool:
         """The server's answer to the subscribe. Whether history has to be read now."""
-        if self.last is None:
+        if self.last is None or reset:
             self.last = head
         if gap is not None and gap.to > self.last:
             self.state = State.FILLING

@@ -46,6 +46,8 @@ class SubscribeAnswer(msgspec.Struct, frozen=True):
     channel_id: int
     reply: Subscribed | Error
     fill: bool = False
+    rewound: bool = False
+    """What was received of the channel before is of another life of the database."""
 
 
 Step = Deliver | Answer | Retry | SubscribeAnswer | None
@@ -59,6 +61,8 @@ class Session:
         self._unacked: dict[str, Command] = {}
         self._to_write: deque[Command] = deque()
         self._open = False
+        self._epoch = ""
+        self._forgotten: set[int] = set()
 
     # --- what to write ---
 
@@ -67,10 +71,18 @@ class Session:
         """Whether an answer of the server is awaited: then reading must go on."""
         return bool(self._unacked) or any(log.state is State.ASKING for log in self.logs.values())
 
-    def opened(self) -> None:
-        """A new connection: first every subscription, then what was not acknowledged, in order."""
+    def opened(self, epoch: str = "") -> None:
+        """A new connection: first every subscription, then what was not acknowledged, in order.
+        ``epoch``: of the hello.
+        """
         self._open = True
         self._to_write.clear()
+        if epoch and self._epoch and epoch != self._epoch:
+            for log in self.logs.values():
+                if log.last is not None:
+                    self._forgotten.add(log.channel_id)
+                    log.forget()
+        self._epoch = epoch or self._epoch
         for log in self.logs.values():
             log.ask()
             self._subscribe(log)
@@ -131,6 +143,7 @@ class Session:
 
     def unsubscribe(self, channel_id: int) -> None:
         """Stop receiving it."""
+        self._forgotten.discard(channel_id)
         if self.logs.pop(channel_id, None) is not None:
             self.tell(Unsubscribe(channel_id))
 
@@ -228,7 +241,10 @@ class Session:
         log = self.logs.get(event.channel_id)
         if log is None or log.state is not State.ASKING:
             return None
-        return SubscribeAnswer(event.channel_id, event, log.subscribed(event.head, event.gap))
+        rewound = event.reset or event.channel_id in self._forgotten
+        self._forgotten.discard(event.channel_id)
+        fill = log.subscribed(event.head, event.gap, reset=event.reset)
+        return SubscribeAnswer(event.channel_id, event, fill, rewound)
 
     def _error(self, event: Error) -> Step:
         if event.ref is None:

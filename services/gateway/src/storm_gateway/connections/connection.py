@@ -108,6 +108,7 @@ class Connection(WebSocket):
                     edge.keepalive,
                     edge.limits,
                     max(0, int(self.identity.expires_at - time.time())),
+                    edge.epoch,
                 )
             )
         )

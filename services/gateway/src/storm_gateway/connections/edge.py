@@ -79,6 +79,8 @@ class Edge(Engine):
             config.channels_per_connection,
             config.replay_events,
         )
+        self.epoch = ""
+        """Of the database; the node sets it when the store is open."""
         self.now = time.time()  # as of this second: what tokens are measured by
         self._numbers = 0
 

@@ -106,7 +106,7 @@ class Subscriptions:
             if not answered:
                 answered = True
                 told = events.Gap(*gap) if gap else None
-                reply = events.Subscribed(feed.channel_id, head, ref, told)
+                reply = events.Subscribed(feed.channel_id, head, ref, told, reset=since > head)
                 connection.send(text_frame(encode(reply)))
             if not await self._send(connection, feed, frames, token):
                 return

@@ -50,6 +50,8 @@ class Subscribed(_Out, tag="subscribed"):
     head: int
     ref: str | None = None
     gap: Gap | None = None
+    reset: bool = False
+    """``since`` was above ``head``: what the client has is of another life of the database."""
 
 
 class Pong(_Out, tag="pong"):
@@ -89,6 +91,8 @@ class Hello(_Out, tag="hello"):
     keepalive: Keepalive
     limits: Limits
     token_expires_in: int | None = None
+    epoch: str = ""
+    """Another one than before: forget the position in each channel (a backup was restored)."""
 
 
 class Heartbeat(_Out, tag="heartbeat"):

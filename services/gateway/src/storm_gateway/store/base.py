@@ -285,3 +285,6 @@ class Store(Protocol):
 
     async def probe(self, timeout_seconds: float) -> None:
         """``UnavailableError`` when the store does not answer in time."""
+
+    async def epoch(self) -> str:
+        """Which life of the database this is: another one after a backup was restored."""

@@ -9,6 +9,7 @@ from storm_gateway.observability.metrics import Metrics
 from storm_gateway.store.backend import Backend
 from storm_gateway.store.channels import SqlChannels
 from storm_gateway.store.database import make_database
+from storm_gateway.store.epoch import read_epoch
 from storm_gateway.store.group_commit import GroupCommit
 from storm_gateway.store.messages import SqlMessages
 from storm_gateway.store.reads import Reads
@@ -62,6 +63,9 @@ class SqlStore:
         await self._commits.stop()
         await self._reads.stop()
         await asyncio.to_thread(self._database.close)
+
+    async def epoch(self) -> str:
+        return await self._reads.run(read_epoch)
 
     async def probe(self, timeout_seconds: float) -> None:
         def answers(tx: Transaction) -> None:

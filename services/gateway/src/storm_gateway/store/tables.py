@@ -172,3 +172,10 @@ revocations = Table(
     PrimaryKeyConstraint("kind", "name"),
     sqlite_with_rowid=False,
 )
+
+meta = Table(
+    "meta",
+    metadata,
+    Column("key", Text, primary_key=True),
+    Column("value", Text, nullable=False),
+)
