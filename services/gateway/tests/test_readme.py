@@ -340,7 +340,7 @@ def exchange() -> list[tuple[str, dict[str, Any]]]:
     return [(line[0], json.loads(line[2:])) for line in block.splitlines()]
 
 
-DIFFERS = ("connection_id", "node", "sent_at", "edited_at", "token_expires_in")
+DIFFERS = ("connection_id", "epoch", "node", "sent_at", "edited_at", "token_expires_in")
 
 
 def likeness(said: dict[str, Any]) -> str:
