@@ -60,19 +60,22 @@ async def test_more_than_a_replay_holds_is_read_from_history_pages(
 ) -> None:
     node = await start_node(replay_events=1)
     state = State()
-    options = replace(SMALL, rate=200, seconds=2)
+    options = replace(SMALL, rate=200, seconds=6)
 
     async def cut_everyone() -> None:
         while state.load is None or state.load.acked < 100:
             await asyncio.sleep(0.01)
-        assert state.load.drop_all() == state.load.clients
+        # Again, should all be back before anybody has said two things.
+        while not state.load.gaps:
+            state.load.drop_all()
+            await asyncio.sleep(0.7)
 
     cutting = asyncio.create_task(cut_everyone())
     result = await run_against([f"http://127.0.0.1:{node.port}"], SECRET, "", options, state)
     await cutting
     assert result.passed, (result.failed, result.verdict.examples)
     assert result.counts["gaps filled from history pages"] > 0
-    assert result.counts["connections lost and back"] == 4 + 4 + 2
+    assert result.counts["connections lost and back"] >= 4 + 4 + 2
 
 
 async def test_a_wrong_secret_is_told_at_once(node: Node) -> None:
@@ -100,7 +103,10 @@ class NodeKilled(Scenario):
 
     async def after(self, arena: Arena) -> None:
         await arena.all_ready()
-        arena.expect(await arena.metric(arena.stack.nodes[0], "storm_active_websockets") == 22, "")
+        node = arena.stack.nodes[0]
+        async with asyncio.timeout(20):
+            while await arena.metric(node, "storm_active_websockets") != 22:
+                await asyncio.sleep(0.1)
 
 
 async def test_a_node_that_is_killed_under_load_loses_nothing(tmp_path: Path) -> None:
