@@ -1,0 +1,38 @@
+import { fileURLToPath } from 'node:url'
+
+import tailwindcss from '@tailwindcss/vite'
+import vue from '@vitejs/plugin-vue'
+import { defineConfig } from 'vite'
+
+// `make dev`: where the gateway listens that answers for the page.
+const gateway = process.env.STORM_URL ?? 'http://127.0.0.1:8080'
+const api = [
+  '/auth',
+  '/channels',
+  '/direct',
+  '/users',
+  '/server',
+  '/publish',
+  '/healthz',
+  '/readyz',
+]
+
+export default defineConfig({
+  plugins: [vue(), tailwindcss()],
+  resolve: { alias: { '@': fileURLToPath(new URL('./src', import.meta.url)) } },
+  build: {
+    // Into the Python package: the gateway serves it from there.
+    outDir: '../services/gateway/src/storm_gateway/web',
+    emptyOutDir: true,
+    target: 'es2022',
+    // A data: URL would need a wider content security policy.
+    assetsInlineLimit: 0,
+  },
+  server: {
+    port: 5173,
+    proxy: {
+      ...Object.fromEntries(api.map((path) => [path, { target: gateway }])),
+      '/ws': { target: gateway, ws: true },
+    },
+  },
+})
