@@ -4,6 +4,8 @@ import tailwindcss from '@tailwindcss/vite'
 import vue from '@vitejs/plugin-vue'
 import { defineConfig } from 'vite'
 
+import { precompress } from './scripts/precompress.ts'
+
 // `make dev`: where the gateway listens that answers for the page.
 const gateway = process.env.STORM_URL ?? 'http://127.0.0.1:8080'
 const api = [
@@ -18,7 +20,7 @@ const api = [
 ]
 
 export default defineConfig({
-  plugins: [vue(), tailwindcss()],
+  plugins: [vue(), tailwindcss(), precompress()],
   resolve: { alias: { '@': fileURLToPath(new URL('./src', import.meta.url)) } },
   build: {
     // Into the Python package: the gateway serves it from there.

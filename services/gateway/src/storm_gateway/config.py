@@ -37,6 +37,9 @@ class Config(BaseSettings):
     data_dir: Path = Field(
         Path(".storm"), description="folder of the embedded database and the made secret"
     )
+    web_dir: str = Field(
+        "", description="folder of the built web client; empty: the one that comes with STORM"
+    )
     node_addr: str = Field(
         "",
         description=(

@@ -1,6 +1,7 @@
 """The REST API, put together."""
 
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import Any
 
 from fastapi import FastAPI
@@ -22,6 +23,8 @@ from storm_gateway.api.edge import RestEdge
 from storm_gateway.api.errors import add_handlers
 from storm_gateway.api.health import Health
 from storm_gateway.api.middleware import Bounds, Cors, Faults, SecurityHeaders
+from storm_gateway.api.web import web_router
+from storm_gateway.api.web_files import BUILT
 from storm_gateway.config import Config
 from storm_gateway.limits.base import Limits
 from storm_gateway.observability.metrics import Metrics
@@ -72,9 +75,11 @@ def make_api(
     app.state.edge = edge
     add_handlers(app)
     parts = (operations, auth, users, channels, members, messages, streams, docs)
-    for part in parts:
-        app.include_router(part.router)
-    app.state.routes = [route for part in parts for route in part.router.routes]
+    web = web_router(Path(config.web_dir) if config.web_dir else BUILT)
+    routers = [*(part.router for part in parts), web]
+    for router in routers:
+        app.include_router(router)
+    app.state.routes = [route for router in routers for route in router.routes]
 
     def openapi() -> dict[str, Any]:
         if app.openapi_schema is None:

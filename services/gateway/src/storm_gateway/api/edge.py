@@ -89,7 +89,10 @@ class RestEdge:
             return
         # Whichever scheme: behind a proxy this node does not know which one the browser used.
         parts = urlsplit(origin)
-        if parts.scheme in ("http", "https") and parts.netloc == request.headers.get("host"):
+        if (
+            parts.scheme in ("http", "https")
+            and parts.netloc == request.headers.get("host", "").lower()
+        ):
             return
         raise ForbiddenError("This Origin may not do this.")
 
