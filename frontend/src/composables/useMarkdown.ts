@@ -11,7 +11,7 @@ type Surroundings = Record<string, unknown> & { self: string | null }
 type Token = ReturnType<typeof markdown.parse>[number]
 
 const SCHEMES = /^(?:https?:\/\/|mailto:)/i
-const MENTION = /^@[A-Za-z0-9](?:[A-Za-z0-9._\-+]{0,62}[A-Za-z0-9])?/
+const MENTION = /^@[A-Za-z0-9](?:[A-Za-z0-9._\-+@]{0,62}[A-Za-z0-9])?/
 const WORD = /[A-Za-z0-9._\-+/@]/
 
 const markdown = new MarkdownIt('default', { html: false, linkify: true, breaks: true })
@@ -50,8 +50,7 @@ const { escapeHtml } = markdown.utils
 
 rules.mention = (tokens, index, _options, env) => {
   const name = tokens[index]?.content ?? ''
-  const self = typeof env?.self === 'string' ? env.self.toLowerCase() : null
-  const own = name.slice(1).toLowerCase() === self
+  const own = name.slice(1) === env?.self
   return `<span class="${own ? 'mention mention-self' : 'mention'}">${escapeHtml(name)}</span>`
 }
 

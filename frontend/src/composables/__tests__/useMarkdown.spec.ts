@@ -51,8 +51,8 @@ describe('Markdown of a message', () => {
 
   it('marks mentions, and one’s own more', () => {
     expect(html('hi @bob', 'alice')).toContain('<span class="mention">@bob</span>')
-    expect(html('hi @Alice!', 'alice')).toContain(
-      '<span class="mention mention-self">@Alice</span>',
+    expect(html('hi @alice!', 'alice')).toContain(
+      '<span class="mention mention-self">@alice</span>',
     )
     expect(html('thanks @bob.', 'alice')).toContain('>@bob</span>.')
     expect(html('write to me@example.org', 'example')).not.toContain('mention')
