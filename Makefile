@@ -11,6 +11,7 @@ SHELL := /bin/sh
 .SUFFIXES:
 
 GATEWAY := services/gateway
+FRONTEND := frontend
 VENV := .venv
 PY := $(VENV)/bin/python
 UV := $(VENV)/tools/bin/uv
@@ -33,34 +34,62 @@ STORM_ADDR ?= 127.0.0.1:8080
 # make run WORKERS=4: so many nodes, with NATS, Valkey and PostgreSQL beside them.
 WORKERS ?=
 
+# The web client: built into the Python package, where the gateway and the wheel take it from.
+CLIENT := $(GATEWAY)/src/storm_gateway/web/index.html
+# With folders, whose time changes when a file goes; tests are no part of it.
+CLIENT_SOURCES := $(FRONTEND)/index.html $(FRONTEND)/vite.config.ts $(FRONTEND)/package.json $(shell \
+	find $(FRONTEND)/src $(FRONTEND)/public $(FRONTEND)/scripts -name __tests__ -prune -o -print)
+# npm writes it when everything is installed.
+NPM_STAMP := $(FRONTEND)/node_modules/.package-lock.json
+NODE_IS_NEW := node -e '[a, b] = process.versions.node.split(".").map(Number); \
+	process.exit(a > 20 || (a === 20 && b >= 19) ? 0 : 1)' 2>/dev/null
+NO_NODE := needs Node 20.19 or newer, and npm. On Debian and Ubuntu: apt-get install nodejs npm
+
 # Parallel test processes, and more arguments for pytest (for example: make test ARGS='-k resume').
 # More than cores: many tests wait for something. Handed out in small portions, so that all processes
 # end together.
 TEST_PROCESSES ?= 3
 ARGS ?=
+E2E_ARGS ?=
 OTHER_TESTS := $(sort $(dir $(wildcard loadtest/tests/test_*.py benchmarks/tests/test_*.py)))
 PYTEST := $(CURDIR)/$(PY) -m pytest -c $(CURDIR)/$(GATEWAY)/pyproject.toml --maxschedchunk 2
 COVERAGE := --cov --cov-config=pyproject.toml
 # What ARGS choose may be all in one of the two runs.
 NONE_IS_FINE := $(if $(strip $(ARGS)),|| [ $$? -eq 5 ])
 
-.PHONY: help run test check format docs chaos bench bench-cluster smoke lock clean
+.PHONY: help run dev client test e2e check format docs chaos bench bench-cluster smoke lock clean
 
 help: ## list these verbs
 	@echo "STORM: make VERB"
-	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
+	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
+
+# The page is built first where it is missing or old. Without Node, STORM runs without it.
+define client_if_possible
+	@if $(MAKE) --no-print-directory --question $(CLIENT) 2>/dev/null; then :; \
+	elif ! $(NODE_IS_NEW); then echo "STORM runs without a new web page: building it $(NO_NODE)"; \
+	elif ! $(MAKE) --no-print-directory $(CLIENT); then \
+		echo "The web page could not be built (see above). STORM runs without a new one."; fi
+endef
 
 ifeq ($(strip $(WORKERS)),)
 run: $(READY)
-	@echo "STORM    http://$(STORM_ADDR)/docs    ws://$(STORM_ADDR)/ws    data in $${STORM_DATA_DIR:-.storm}    Ctrl-C ends it"
+	$(client_if_possible)
+	@echo "STORM    http://$(STORM_ADDR)    API http://$(STORM_ADDR)/docs    ws://$(STORM_ADDR)/ws    data in $${STORM_DATA_DIR:-.storm}    Ctrl-C ends it"
 	@STORM_ADDR="$(STORM_ADDR)" exec $(VENV)/bin/storm serve
 else
 run: $(STACK_READY)
+	$(client_if_possible)
 	@STORM_ADDR="$(STORM_ADDR)" exec $(VENV)/bin/storm up --workers $(WORKERS)
 endif
 run: ## start a gateway on 127.0.0.1:8080 (STORM_ADDR=host:port changes it; WORKERS=4: so many nodes)
 
-test: $(DEV_STAMP) ## run every test with coverage of branches (gate: 90 %), then `check`
+dev: $(READY) $(NPM_STAMP) ## the web client with hot reload on localhost:5173, and a gateway for it
+	@STORM_ADDR="$(STORM_ADDR)" exec $(PY) $(FRONTEND)/scripts/dev.py
+
+client: $(CLIENT) ## build the web client into the gateway
+
+test: $(DEV_STAMP) $(CLIENT) ## run every test with coverage of branches (gate: 90 %), then `check`
+	cd $(FRONTEND) && npm run --silent test
 	@rm -f $(GATEWAY)/.coverage $(GATEWAY)/.coverage.*
 	@# First those that judge how long something takes: one for each of two cores.
 	cd $(GATEWAY) && $(PYTEST) -n 2 -m timed $(COVERAGE) --cov-report= --cov-fail-under=0 $(ARGS) \
@@ -69,9 +98,15 @@ test: $(DEV_STAMP) ## run every test with coverage of branches (gate: 90 %), the
 		--cov-report=term:skip-covered $(ARGS) $(NONE_IS_FINE)
 	@# Each in a process of its own: they have modules of the same names.
 	for folder in $(OTHER_TESTS); do $(PYTEST) -n 2 --rootdir=$$folder $$folder; done
+	@$(MAKE) --no-print-directory e2e
 	@$(MAKE) --no-print-directory check
 
-check: $(DEV_STAMP) ## style, types, import rules, documents and lock files are in order
+e2e: $(READY) $(CLIENT) ## the web client in a real browser (E2E_ARGS='--grep outbox' picks)
+	@chromium=$$(sh $(FRONTEND)/scripts/chromium.sh) && cd $(FRONTEND) && \
+		CHROMIUM="$$chromium" npx playwright test --pass-with-no-tests $(E2E_ARGS)
+
+check: $(DEV_STAMP) $(NPM_STAMP) ## style, types, import rules, documents and lock files are in order
+	cd $(FRONTEND) && npm run --silent lint && npm run --silent types && npm run --silent format:check
 	$(VENV)/bin/ruff check
 	$(VENV)/bin/ruff format --check
 	cd $(GATEWAY) && $(CURDIR)/$(VENV)/bin/mypy --strict && $(CURDIR)/$(VENV)/bin/mypy --strict scripts
@@ -80,7 +115,8 @@ check: $(DEV_STAMP) ## style, types, import rules, documents and lock files are 
 	@! grep -n '://' $(GATEWAY)/requirements*.lock || { echo "a lock file names a host"; exit 1; }
 	@echo "check: all in order"
 
-format: $(DEV_STAMP) ## put the code in its form
+format: $(DEV_STAMP) $(NPM_STAMP) ## put the code in its form
+	cd $(FRONTEND) && npm run --silent format -- --log-level warn
 	$(VENV)/bin/ruff check --fix
 	$(VENV)/bin/ruff format
 
@@ -112,7 +148,8 @@ lock: $(TOOLS_STAMP) ## renew the lock files: exact versions with hashes, no hos
 	@! grep -n '://' $(GATEWAY)/requirements*.lock || { echo "a lock file names a host"; exit 1; }
 
 clean: ## remove the environment and everything made; messages in .storm stay
-	rm -rf $(VENV) dist build htmlcov
+	rm -rf $(VENV) dist build htmlcov $(dir $(CLIENT)) $(FRONTEND)/node_modules \
+		$(FRONTEND)/coverage $(FRONTEND)/playwright-report $(FRONTEND)/test-results
 	find . -path ./.git -prune -o -type d \( -name __pycache__ -o -name .pytest_cache \
 		-o -name .mypy_cache -o -name .ruff_cache -o -name .hypothesis \
 		-o -name .import_linter_cache \) -prune -exec rm -rf {} +
@@ -131,6 +168,18 @@ $(PY):
 	echo "STORM needs Python 3.11 or newer with its venv module (on Debian: python3-venv)." >&2; \
 	echo "None of these is that: $(PYTHONS). Say where it is: make PYTHON=/path/to/python" >&2; \
 	exit 1
+
+# npm checks the hashes of the lock, too.
+$(NPM_STAMP): $(FRONTEND)/package-lock.json
+	@$(NODE_IS_NEW) || { echo "The web client $(NO_NODE)" >&2; exit 1; }
+	@echo "installing $<"
+	@cd $(FRONTEND) && npm ci --no-audit --no-fund --loglevel=error
+	@touch $@
+
+$(CLIENT): $(CLIENT_SOURCES) $(NPM_STAMP)
+	@echo "building the web client"
+	@cd $(FRONTEND) && npx --no-install vite build --logLevel warn
+	@touch $@
 
 # pip checks the hashes of uv and of the build back end; uv does the rest, much faster.
 $(TOOLS_STAMP): $(GATEWAY)/requirements-build.lock | $(PY)

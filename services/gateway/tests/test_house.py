@@ -4,6 +4,7 @@
 import ast
 import os
 import re
+import shutil
 import stat
 import subprocess
 import sys
@@ -88,6 +89,50 @@ def test_package_runs_from_the_wheel_alone(wheel: zipfile.ZipFile, tmp_path: Pat
     )
     assert ran.returncode == 0, ran.stderr
     assert "serve" in ran.stdout
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    """The package's project as in a clone, without a web client, where git ignores one."""
+    project = tmp_path / "services/gateway"
+    ignored = shutil.ignore_patterns("web", "__pycache__")
+    shutil.copytree(PACKAGE, project / "src/storm_gateway", ignore=ignored)
+    for name in ("pyproject.toml", "README.md", "hatch_build.py"):
+        shutil.copy(GATEWAY / name, project)
+    shutil.copy(ROOT / ".gitignore", tmp_path)
+    (tmp_path / ".git").mkdir()
+    return project
+
+
+def build(project: Path) -> tuple[set[str], str]:
+    """The names in the wheel, and what the build said."""
+    ran = subprocess.run(
+        [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(project / "dist")],
+        cwd=project,
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    (built,) = (project / "dist").glob("*.whl")
+    return set(zipfile.ZipFile(built).namelist()), ran.stdout + ran.stderr
+
+
+def test_wheel_holds_the_built_web_client_although_git_ignores_it(source: Path) -> None:
+    web = source / "src/storm_gateway/web"
+    (web / "assets").mkdir(parents=True)
+    names = ("index.html", "favicon.svg", "assets/index-1.js", "assets/index-1.js.br")
+    for name in names:
+        (web / name).write_text("made by the build")
+    held, said = build(source)
+    assert {f"storm_gateway/web/{name}" for name in names} <= held
+    assert "web client" not in said
+
+
+def test_wheel_without_the_web_client_is_built_and_says_so(source: Path) -> None:
+    held, said = build(source)
+    assert "storm_gateway/api/web.py" in held
+    assert not [name for name in held if name.startswith("storm_gateway/web/")]
+    assert "This wheel has no web client. To build one first: make client" in said
 
 
 def test_init_files_hold_no_logic() -> None:
@@ -192,9 +237,11 @@ def make(*arguments: str) -> str:
 
 def test_make_alone_lists_every_verb() -> None:
     (phony,) = re.findall(r"^\.PHONY: (.+)$", (ROOT / "Makefile").read_text(), re.MULTILINE)
-    listed = re.findall(r"^  ([a-z-]+) ", make(), re.MULTILINE)
+    listed = re.findall(r"^  ([a-z0-9-]+) ", make(), re.MULTILINE)
     assert sorted(listed) == sorted(phony.split())
-    assert {"run", "test", "check", "format", "docs", "bench", "smoke"} <= set(listed)
+    assert {"run", "dev", "client", "test", "e2e", "check", "format", "docs", "bench"} <= set(
+        listed
+    )
 
 
 def test_run_is_the_embedded_default_unless_workers_are_asked_for() -> None:
@@ -247,6 +294,26 @@ def test_ci_closes_with_the_counts_of_all_runs(tmp_path: Path) -> None:
     )
     ran = ci_run(tmp_path, output, 0)
     assert (ran.returncode, ran.stdout.splitlines()[-1]) == (0, "123 passed, 0 failed, 1 skipped")
+
+
+def test_ci_counts_the_tests_of_the_web_client(tmp_path: Path) -> None:
+    output = (
+        " Test Files  2 passed (2)\n"
+        "\x1b[2m      Tests \x1b[22m \x1b[1m\x1b[32m12 passed\x1b[39m\x1b[22m"
+        "\x1b[90m (12)\x1b[39m\n"
+        "== 120 passed in 61.20s (0:01:01) ==\n"
+        "Running 4 tests using 1 worker\n  1 skipped\n  3 passed (10.2s)\n"
+    )
+    ran = ci_run(tmp_path, output, 0)
+    assert (ran.returncode, ran.stdout.splitlines()[-1]) == (0, "135 passed, 0 failed, 1 skipped")
+    output = (
+        " Test Files  1 failed | 1 passed (2)\n"
+        "      Tests  1 failed | 11 passed | 2 skipped (14)\n"
+        "  2 failed\n    [chromium] e2e/outbox.spec.ts:3:1 9 passed (9)\n"
+        "  1 flaky\n  1 did not run\n  5 passed (1.5m)\n"
+    )
+    ran = ci_run(tmp_path, output, 2)
+    assert (ran.returncode, ran.stdout.splitlines()[-1]) == (2, "17 passed, 3 failed, 3 skipped")
 
 
 def test_ci_fails_when_tests_fail(tmp_path: Path) -> None:
