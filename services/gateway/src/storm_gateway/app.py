@@ -42,6 +42,7 @@ from storm_gateway.protocol.codec import encode
 from storm_gateway.protocol.events import Durable
 from storm_gateway.store.base import Store
 from storm_gateway.store.sql_store import SqlStore
+from storm_gateway.store.write_health import CannotWriteError
 from storm_gateway.version import VERSION
 
 log = logging.getLogger("storm")
@@ -272,6 +273,8 @@ class Gateway:
             try:
                 async with asyncio.timeout(_PROBE_SECONDS):
                     await probes[name](_PROBE_SECONDS)
+            except CannotWriteError as error:
+                return [f"{name}: {error.message}"]
             except (StormError, TimeoutError):
                 return [f"{name} does not answer"]
             return []

@@ -284,7 +284,9 @@ class Store(Protocol):
         """Commit what waits, then close."""
 
     async def probe(self, timeout_seconds: float) -> None:
-        """``UnavailableError`` when the store does not answer in time."""
+        """``UnavailableError`` when the store does not answer in time; ``CannotWriteError``, whose
+        message says why, when it takes nothing: it is full, or only lets read.
+        """
 
     async def epoch(self) -> str:
         """Which life of the database this is: another one after a backup was restored."""

@@ -11,6 +11,7 @@ from sqlalchemy import Connection
 from storm_gateway.config import Config
 from storm_gateway.errors import UnavailableError
 from storm_gateway.store.dialect import Dialect
+from storm_gateway.store.write_health import WriteHealth
 
 T = TypeVar("T")
 
@@ -25,6 +26,8 @@ class Database(Protocol):
     """Whether other nodes write to it too. Then hot writes and all others are separate
     transactions: only of hot ones it is known before what they lock.
     """
+    writes: WriteHealth
+    """Whether it takes what is written; kept by :meth:`write`."""
 
     def open(self) -> tuple[str | None, str]:
         """Connect and bring the tables up to date: their revision before (None: there were
@@ -42,6 +45,11 @@ class Database(Protocol):
     def read(self, work: Callable[[Connection], T]) -> T:
         """Run this on a connection that only reads; each statement sees one moment. It may be
         run again when the connection was found broken.
+        """
+
+    def try_to_write(self, connection: Connection) -> None:
+        """In a transaction: write what leaves nothing behind that matters, and fails when the
+        disk has no space.
         """
 
     def interrupt(self, connection: Connection) -> None:

@@ -57,13 +57,14 @@ Measured in decision 0003.
 class Write(Generic[T]):
     """Any write that is not hot: a function of the transaction."""
 
-    __slots__ = ("done", "may_wait", "run")
+    __slots__ = ("alone", "done", "may_wait", "run")
 
     def __init__(
         self,
         run: Callable[[Transaction], T],
         done: Callable[[T | StormError], None],
         may_wait: bool = False,
+        alone: bool = False,
     ) -> None:
         self.run = run
         self.done = done
@@ -71,6 +72,8 @@ class Write(Generic[T]):
         """Whether messages and joins that came later may be stored before it: it changes nobody's
         rights.
         """
+        self.alone = alone
+        """Whether it has a transaction for itself, after all others that came with it."""
 
 
 Waiting = Append | Enter | Write[Any]
@@ -180,8 +183,10 @@ class GroupCommit:
             gathered, self._gathered = self._gathered, []
             self._queue.put(gathered)
 
-    async def write(self, run: Callable[[Transaction], T], *, may_wait: bool = False) -> T:
-        """Queue a write and wait until it is committed. ``may_wait``: see :class:`Write`."""
+    async def write(
+        self, run: Callable[[Transaction], T], *, may_wait: bool = False, alone: bool = False
+    ) -> T:
+        """Queue a write and wait until it is committed. The rest: see :class:`Write`."""
         future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
 
         def done(result: T | StormError) -> None:
@@ -192,7 +197,7 @@ class GroupCommit:
             else:
                 future.set_result(result)
 
-        self.submit(Write(run, done, may_wait))
+        self.submit(Write(run, done, may_wait, alone))
         return await future
 
     # --- on the writer thread ---
@@ -247,7 +252,7 @@ class GroupCommit:
     def _commit_all(self, batch: Sequence[Waiting]) -> UnavailableError | None:
         """The refusal when the database failed."""
         refusal = None
-        parts = _parts(batch) if self._database.shared else [batch]
+        parts = _parts(batch) if self._database.shared else _apart(batch)
         while parts:
             part = parts.pop(0)
             started = time.perf_counter()
@@ -360,6 +365,18 @@ def _parts(batch: Sequence[Waiting]) -> list[Sequence[Waiting]]:
             parts += [hot, *late, [write]]
             hot, late = [], []
     return [part for part in [*parts, hot, *late] if part]
+
+
+def _apart(batch: Sequence[Waiting]) -> list[Sequence[Waiting]]:
+    """All together but those that want to be alone."""
+    together: list[Waiting] = []
+    alone: list[Sequence[Waiting]] = []
+    for write in batch:
+        if isinstance(write, Write) and write.alone:
+            alone.append([write])
+        else:
+            together.append(write)
+    return [part for part in [together, *alone] if part]
 
 
 def _shown(error: BaseException | None) -> str:

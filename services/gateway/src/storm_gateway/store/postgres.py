@@ -12,8 +12,9 @@ from storm_gateway.errors import UnavailableError
 from storm_gateway.store.dialect import Dialect
 from storm_gateway.store.migrate import current, newest, upgrade
 from storm_gateway.store.postgres_dialect import PostgresDialect, ask
-from storm_gateway.store.postgres_errors import failure_of, is_conflict
+from storm_gateway.store.postgres_errors import cannot_write, failure_of, is_conflict
 from storm_gateway.store.postgres_session import PostgresSession
+from storm_gateway.store.write_health import PROBE_CHARACTERS, WriteHealth, write_a_row
 
 log = logging.getLogger("storm.store")
 T = TypeVar("T")
@@ -25,6 +26,18 @@ _MIGRATION_LOCK = 0x53544F524D
 """Any number that nobody else uses in this database ("STORM")."""
 
 OLDEST = 130_000
+
+# A trigger on new tables may refuse ours, which has nothing to do with the disk.
+_MAY_MAKE_TABLES = """
+SELECT has_database_privilege(current_database(), 'TEMP')
+    AND NOT EXISTS (SELECT FROM pg_event_trigger WHERE evtenabled <> 'D')
+"""
+
+# In rows too short to be compressed.
+_NEW_TABLE = """
+CREATE TEMPORARY TABLE storm_probe ON COMMIT DROP
+AS SELECT repeat('x', 1024) AS value FROM generate_series(1, $1::integer)
+"""
 
 
 def dsn_of(url: str) -> str:
@@ -75,6 +88,7 @@ class PostgresDatabase:
     def __init__(self, dsn: str, timeout_seconds: float, readers: int) -> None:
         self.dialect: Dialect = PostgresDialect()
         self.shared = True
+        self.writes = WriteHealth()
         self.readers = readers
         self._dsn = dsn
         self._timeout_seconds = timeout_seconds
@@ -103,10 +117,20 @@ class PostgresDatabase:
             session.close()
 
     def write(self, work: Callable[[Connection], T]) -> T:
-        return self._session().run(work, transaction=True)
+        with self.writes.watching(cannot_write):
+            return self._session().run(work, transaction=True)
 
     def read(self, work: Callable[[Connection], T]) -> T:
         return self._session().run(work, transaction=False)
+
+    def try_to_write(self, connection: Connection) -> None:
+        # A row of a table that exists goes where others were before, and a full disk takes it;
+        # a new table needs new pages, and is gone with its transaction.
+        ((may_make_tables,),) = ask(connection, _MAY_MAKE_TABLES)
+        if may_make_tables:
+            ask(connection, _NEW_TABLE, PROBE_CHARACTERS // 1024)
+        else:
+            write_a_row(connection)
 
     def interrupt(self, connection: Connection) -> None:
         with self._lock:

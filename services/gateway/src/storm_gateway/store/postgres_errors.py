@@ -94,6 +94,26 @@ def failure_of(error: BaseException) -> UnavailableError | None:
     return None
 
 
+_CANNOT_WRITE = {
+    "25006": "the database only lets read",
+    "53": "the database lacks resources",
+    "53100": "the disk is full",
+    "53200": "the database is out of memory",
+    "58": "the disk failed",
+}
+
+
+def cannot_write(error: BaseException) -> str:
+    """Why nothing can be written, in a few words; empty: it was something else."""
+    code = _code(error)
+    for length in (5, 2):
+        if reason := _CANNOT_WRITE.get(code[:length]):
+            return reason
+    if any(isinstance(each, asyncpg.TargetServerAttributeNotMatched) for each in _chain(error)):
+        return _CANNOT_WRITE["25006"]
+    return ""
+
+
 def is_closed_error(error: BaseException) -> bool:
     """The driver's complaint about a connection that is closed has no code."""
     return isinstance(error, asyncpg.InterfaceError) and "closed" in str(error)

@@ -1,6 +1,7 @@
 """The store on a SQL database: SQLite now; the same functions run on any other."""
 
 import asyncio
+import time
 from collections.abc import Callable
 
 from storm_gateway.config import Config
@@ -17,6 +18,7 @@ from storm_gateway.store.records import Committed
 from storm_gateway.store.tokens import SqlTokens
 from storm_gateway.store.transaction import Settings, Transaction
 from storm_gateway.store.users import SqlUsers
+from storm_gateway.store.write_health import CannotWriteError
 
 
 class SqlStore:
@@ -68,12 +70,29 @@ class SqlStore:
         return await self._reads.run(read_epoch)
 
     async def probe(self, timeout_seconds: float) -> None:
-        def answers(tx: Transaction) -> None:
-            """The writer lives, has its turn and can begin and commit."""
-
+        writes = self._database.writes
+        if writes.refusal:
+            raise CannotWriteError(writes.refusal)
+        began = time.monotonic()
+        doubtful = writes.doubtful
         try:
             async with asyncio.timeout(timeout_seconds):
-                await self._commits.write(answers)
+                await self._commits.write(
+                    self._try_to_write if doubtful else _answer, may_wait=True, alone=doubtful
+                )
                 await self._reads.run(lambda connection: None, timeout_seconds)
         except TimeoutError:
             raise UnavailableError("The store does not answer.", retry_after_ms=1000) from None
+        except UnavailableError as error:
+            if writes.refusal:
+                raise CannotWriteError(writes.refusal) from error
+            raise
+        if doubtful:
+            writes.proven(began)
+
+    def _try_to_write(self, tx: Transaction) -> None:
+        self._database.try_to_write(tx.connection)
+
+
+def _answer(tx: Transaction) -> None:
+    """The writer lives, has its turn and can begin and commit."""

@@ -21,6 +21,7 @@ from storm_gateway.errors import UnavailableError
 from storm_gateway.store.dialect import Dialect
 from storm_gateway.store.migrate import upgrade
 from storm_gateway.store.sqlite_dialect import SqliteDialect
+from storm_gateway.store.write_health import WriteHealth, write_a_row
 
 log = logging.getLogger("storm.store")
 T = TypeVar("T")
@@ -103,6 +104,7 @@ class SqliteDatabase:
         self.path = path
         self.dialect: Dialect = SqliteDialect()
         self.shared = False
+        self.writes = WriteHealth()
         self._timeout_seconds = timeout_seconds
         self._module = module or _module()
         self.facts = _facts_of(self._module)
@@ -157,7 +159,7 @@ class SqliteDatabase:
                 engine.dispose()
 
     def write(self, work: Callable[[Connection], T]) -> T:
-        with self._writing() as connection:
+        with self.writes.watching(_cannot_write), self._writing() as connection:
             return work(connection)
 
     def read(self, work: Callable[[Connection], T]) -> T:
@@ -192,6 +194,9 @@ class SqliteDatabase:
                 connection = self._open_writer()
                 with connection.begin():
                     yield connection
+
+    def try_to_write(self, connection: Connection) -> None:
+        write_a_row(connection)
 
     def interrupt(self, connection: Connection) -> None:
         driver = connection.connection.driver_connection
@@ -263,20 +268,38 @@ def _begin_immediate(connection: Connection) -> None:
     connection.exec_driver_sql("BEGIN IMMEDIATE")
 
 
-_BUSY, _LOCKED, _FULL, _INTERRUPT = 5, 6, 13, 9
+_BUSY, _LOCKED, _INTERRUPT = 5, 6, 9
+_READONLY, _IOERR, _FULL = 8, 10, 13
 _SENTENCES = {
     _BUSY: "The store is busy. Nothing was saved; try again.",
     _LOCKED: "The store is busy. Nothing was saved; try again.",
     7: "The store is out of memory. Nothing was saved; try again later.",
-    8: "The store cannot be written. Nothing was saved; try again later.",
+    _READONLY: "The store cannot be written. Nothing was saved; try again later.",
     _INTERRUPT: "The store took too long. Try again.",
-    10: "The store's disk failed. Nothing was saved; try again later.",
+    _IOERR: "The store's disk failed. Nothing was saved; try again later.",
     11: "The store is damaged. Nothing was saved.",
     _FULL: "The store's disk is full. Nothing was saved; try again later.",
     14: "The store cannot be opened. Nothing was saved; try again later.",
     26: "The store is damaged. Nothing was saved.",
 }
 """SQLite's primary result codes that say: not the statement's fault (sqlite.org/rescode.html)."""
+
+_CANNOT_WRITE = {
+    _READONLY: "the database is read-only",
+    _IOERR: "the disk failed",
+    _FULL: "the disk is full",
+}
+
+
+def _cannot_write(error: BaseException) -> str:
+    """Why nothing can be written, in a few words; empty: it was something else."""
+    cause: BaseException | None = error
+    while cause is not None:
+        reason = _CANNOT_WRITE.get(_code(cause) or 0)
+        if reason:
+            return reason
+        cause = cause.__cause__
+    return ""
 
 
 def _code(error: BaseException) -> int | None:
