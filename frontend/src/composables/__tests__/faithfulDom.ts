@@ -8,3 +8,9 @@ Object.defineProperty(Node.prototype, 'nodeName', {
     return this instanceof Element ? this.tagName : (KINDS[this.nodeType] ?? '')
   },
 })
+
+// What hostile markup asks to be loaded is not loaded here, and that is no news.
+interface WithSettings {
+  happyDOM: { settings: { handleDisabledFileLoadingAsSuccess: boolean } }
+}
+;(window as unknown as WithSettings).happyDOM.settings.handleDisabledFileLoadingAsSuccess = true
