@@ -176,8 +176,13 @@ class GatewayClient:
         if self._failure is not None:
             raise self._failure
 
-    async def subscribe(self, channel_id: int, since: int | None = None) -> Subscribed:
+    async def subscribe(
+        self, channel_id: int, since: int | None = None, *, epoch: str = ""
+    ) -> Subscribed:
         """Receive a channel from now on; with ``since`` (a seq), first all that came after it.
+
+        ``epoch``: what :attr:`epoch` was when ``since`` was kept. If a backup was restored in
+        between, the channel is received from now on, and ``Rewound`` says so.
 
         Raises :class:`RefusedError`.
         """
@@ -187,7 +192,7 @@ class GatewayClient:
             answer = asyncio.get_running_loop().create_future()
             answer.add_done_callback(_look_at)
             self._subscribes[channel_id] = answer
-        self._session.subscribe(channel_id, since)
+        self._session.subscribe(channel_id, since, epoch)
         self._link.stir()
         return await asyncio.shield(answer)
 
@@ -197,9 +202,18 @@ class GatewayClient:
         self._link.stir()
 
     def position(self, channel_id: int) -> int | None:
-        """The newest seq received of the channel: what to ``subscribe`` with after a restart."""
+        """The newest seq received of the channel: what to ``subscribe`` with after a restart,
+        together with the :attr:`epoch`.
+        """
         log = self._session.logs.get(channel_id)
         return log.last if log is not None else None
+
+    @property
+    def epoch(self) -> str:
+        """Which life of the server's database the positions are of: another one after a backup
+        was restored.
+        """
+        return self._session.epoch
 
     # --- commands ---
 
@@ -290,7 +304,7 @@ class GatewayClient:
         waiter = self._subscribes.pop(step.channel_id, None)
         if waiter is not None:
             _settle(waiter, step.reply)
-        elif isinstance(step.reply, Error) and not self._buffer.full:
+        elif isinstance(step.reply, Error):
             reply = step.reply
             self._buffer.put(SubscriptionLost(step.channel_id, reply.code, reply.message))
 

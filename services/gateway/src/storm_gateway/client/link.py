@@ -141,8 +141,10 @@ class Link:
             again = self.hello is not None
             self.hello = hello
             self.trouble = None
-            self._session.opened(hello.epoch)
+            refused = self._session.opened(hello.epoch)
             self._tell(Connected(hello.connection_id, hello.user_id, again))
+            for answer in refused:
+                self._answered(answer)
             self.opened.set()
             try:
                 await self._converse(wire, hello)
@@ -213,8 +215,8 @@ class Link:
                 self._reconnect_at = asyncio.get_running_loop().time() + event.after_ms / 1000
                 self._after(event.after_ms, partial(_cancel, reader))
             elif isinstance(event, Heartbeat):
-                for channel_id, head in self._session.rewind(event.heads):
-                    self._tell(Rewound(channel_id, head))
+                self._session.doubt(event.heads)
+                self._to_write.set()
                 self._after(SETTLE_SECONDS * 1000, partial(self._compare, event.heads))
             elif isinstance(event, TokenExpiring):
                 self._renew_soon()
@@ -231,7 +233,8 @@ class Link:
         elif step is not None:
             if isinstance(step, SubscribeAnswer) and step.rewound:
                 assert isinstance(step.reply, Subscribed)  # noqa: S101 only it tells so
-                self._tell(Rewound(step.channel_id, step.reply.head))
+                # Full or not: untold it would be a hole that nothing shows. One for each channel.
+                self._buffer.put(Rewound(step.channel_id, step.reply.head))
             if isinstance(step, SubscribeAnswer) and step.fill and self.filler is not None:
                 self.filler.fill()
             self._answered(step)
@@ -275,7 +278,7 @@ class Link:
             self._session.tell(Authenticate(token))
             self.stir()
 
-    def _tell(self, notice: Connected | Disconnected | Rewound) -> None:
+    def _tell(self, notice: Connected | Disconnected) -> None:
         if not self._buffer.full:
             self._buffer.put(notice)
 

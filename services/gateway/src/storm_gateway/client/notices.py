@@ -32,8 +32,8 @@ class Backfilled(msgspec.Struct, frozen=True, tag="client.backfilled", tag_field
 
 
 class Rewound(msgspec.Struct, frozen=True, tag="client.rewound", tag_field="type"):
-    """The server's log of the channel is shorter than what was received from it (a database
-    restored from a backup). What comes now follows ``head``.
+    """The server's log of the channel is another one than what was received before (a database
+    restored from a backup). What comes now follows ``head``; what is up to there is in history.
     """
 
     channel_id: int

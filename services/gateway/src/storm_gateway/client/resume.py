@@ -10,7 +10,7 @@ from enum import Enum, auto
 
 from storm_gateway.protocol.events import Gap
 
-REWIND_HEARTBEATS = 2
+DOUBTFUL_HEARTBEATS = 2
 
 
 class State(Enum):
@@ -40,10 +40,21 @@ class Verdict(Enum):
 class ChannelLog:
     """The position in one channel's log."""
 
-    __slots__ = ("_ahead", "channel_id", "fill_from", "fill_to", "last", "replay_to", "state")
+    __slots__ = (
+        "_ahead",
+        "channel_id",
+        "fill_from",
+        "fill_to",
+        "last",
+        "replay_to",
+        "rewound",
+        "state",
+    )
 
-    def __init__(self, channel_id: int, since: int | None = None) -> None:
+    def __init__(self, channel_id: int, since: int | None = None, *, rewound: bool = False) -> None:
         self.channel_id = channel_id
+        self.rewound = rewound
+        """A position was forgotten, and the program is still to be told of it."""
         self.last = since
         """The newest ``seq`` taken; None until the first ``subscribed`` says where live begins."""
         self.replay_to = 0
@@ -51,7 +62,7 @@ class ChannelLog:
         self.fill_from = 0
         self.fill_to = 0
         self.state = State.ASKING
-        self._ahead: tuple[int, int] | None = None  # head at the first doubt, doubts in a row
+        self._ahead = 0  # heartbeats in a row whose head was below
 
     def judge(self, seq: int) -> Verdict:
         """Look at an event without taking it."""
@@ -77,15 +88,10 @@ class ChannelLog:
         if self.state is not State.FILLING:
             self.state = State.BEHIND
 
-    def forget(self) -> None:
-        """The server's log is another one: begin where it ends now."""
-        self.last = None
-        self.replay_to = 0
-        self._ahead = None
-        self.state = State.ASKING
-
     def subscribed(self, head: int, gap: Gap | None, *, reset: bool = False) -> bool:
         """The server's answer to the subscribe. Whether history has to be read now."""
+        self._ahead = 0
+        self.rewound |= reset
         if self.last is None or reset:
             self.last = head
         if gap is not None and gap.to > self.last:
@@ -108,20 +114,15 @@ class ChannelLog:
         """Whether a live log lacks events up to ``head``, the head of a heartbeat."""
         return self.state is State.LIVE and self.last is not None and self.last < head
 
-    def rewound_to(self, head: int) -> int | None:
-        """Whether the server's log is shorter than what was received from it, and from where on
-        it has to be read anew: a database restored from a backup.
+    def is_ahead_of(self, head: int) -> bool:
+        """Whether a live log goes beyond what the server says to have given: then it has to be
+        asked, since its database may have been restored from a backup.
 
-        A node that lags behind the others looks the same for a moment, so it takes two
-        heartbeats in a row.
+        A node that lags behind the others looks the same, so it takes two heartbeats in a row;
+        and only the answer to the subscribe, which is read from the store, sets the log back.
         """
         if self.state is not State.LIVE or self.last is None or head >= self.last:
-            self._ahead = None
-            return None
-        first, doubts = self._ahead or (head, 0)
-        self._ahead = (min(first, head), doubts + 1)
-        if doubts + 1 < REWIND_HEARTBEATS:
-            return None
-        self.last = min(first, head)
-        self._ahead = None
-        return self.last
+            self._ahead = 0
+            return False
+        self._ahead += 1
+        return self._ahead >= DOUBTFUL_HEARTBEATS

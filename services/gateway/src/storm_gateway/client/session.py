@@ -11,13 +11,24 @@ import msgspec
 
 from storm_gateway.client.inbound import DURABLE, EPHEMERAL, Durable, Ephemeral, Inbound, Unknown
 from storm_gateway.client.resume import ChannelLog, State, Verdict
-from storm_gateway.protocol.commands import Command, Subscribe, Unsubscribe
+from storm_gateway.protocol.commands import (
+    Command,
+    Delete,
+    Edit,
+    React,
+    Read,
+    Subscribe,
+    Unreact,
+    Unsubscribe,
+)
 from storm_gateway.protocol.events import Ack, ChannelDeleted, Error, Subscribed
 
 RESERVED = "storm:"
 """Refs of the client's own commands begin so."""
 RETRIED = frozenset(("rate_limited", "unavailable"))
 """Refusals that end by themselves."""
+_OF_ONE_LIFE = (Edit, Delete, React, Unreact, Read)
+"""Commands that name a message or a place: after a restored backup it may be another one."""
 
 
 class Deliver(msgspec.Struct, frozen=True):
@@ -61,8 +72,8 @@ class Session:
         self._unacked: dict[str, Command] = {}
         self._to_write: deque[Command] = deque()
         self._open = False
-        self._epoch = ""
-        self._forgotten: set[int] = set()
+        self.epoch = ""
+        """Which life of the database the positions are of: of the last hello that named one."""
 
     # --- what to write ---
 
@@ -71,22 +82,21 @@ class Session:
         """Whether an answer of the server is awaited: then reading must go on."""
         return bool(self._unacked) or any(log.state is State.ASKING for log in self.logs.values())
 
-    def opened(self, epoch: str = "") -> None:
+    def opened(self, epoch: str = "") -> list[Answer]:
         """A new connection: first every subscription, then what was not acknowledged, in order.
-        ``epoch``: of the hello.
+
+        ``epoch``: of the hello. Returns the commands that are not sent again, because it is
+        another one: an id or a seq that they name may have been given anew.
         """
         self._open = True
         self._to_write.clear()
-        if epoch and self._epoch and epoch != self._epoch:
-            for log in self.logs.values():
-                if log.last is not None:
-                    self._forgotten.add(log.channel_id)
-                    log.forget()
-        self._epoch = epoch or self._epoch
+        refused = self._forget() if self._is_another(epoch) else []
+        self.epoch = epoch or self.epoch
         for log in self.logs.values():
             log.ask()
             self._subscribe(log)
         self._to_write.extend(self._unacked.values())
+        return refused
 
     def closed(self) -> None:
         """The connection is gone."""
@@ -134,16 +144,18 @@ class Session:
 
     # --- channels ---
 
-    def subscribe(self, channel_id: int, since: int | None) -> None:
-        """Receive the channel from now on, or everything after ``since``."""
-        log = ChannelLog(channel_id, since)
+    def subscribe(self, channel_id: int, since: int | None, epoch: str = "") -> None:
+        """Receive the channel from now on, or everything after ``since``. ``epoch``: of which
+        ``since`` is.
+        """
+        rewound = since is not None and self._is_another(epoch)
+        log = ChannelLog(channel_id, None if rewound else since, rewound=rewound)
         self.logs[channel_id] = log
         if self._open:
             self._subscribe(log)
 
     def unsubscribe(self, channel_id: int) -> None:
         """Stop receiving it."""
-        self._forgotten.discard(channel_id)
         if self.logs.pop(channel_id, None) is not None:
             self.tell(Unsubscribe(channel_id))
 
@@ -162,19 +174,15 @@ class Session:
             self._ask_anew(log)
         return bool(behind)
 
-    def rewind(self, heads: Mapping[str, int]) -> list[tuple[int, int]]:
-        """Look for logs that are shorter than what was received from them, and ask anew.
+    def doubt(self, heads: Mapping[str, int]) -> None:
+        """Look for logs that go beyond what the server says to have given, and ask anew.
 
         ``heads``: of a heartbeat that was read just now. A moment later, what came behind it
-        would look like more than the server has. Returns (channel, head) of each such log.
+        would look like more than the server has.
         """
-        rewound: list[tuple[int, int]] = []
         for log, head in self._with_heads(heads):
-            back_to = log.rewound_to(head)
-            if back_to is not None:
-                rewound.append((log.channel_id, back_to))
+            if log.is_ahead_of(head):
                 self._ask_anew(log)
-        return rewound
 
     def compare(self, heads: Mapping[str, int]) -> None:
         """Ask for what lacks up to the heads of a heartbeat that is a moment old: what was under
@@ -241,10 +249,28 @@ class Session:
         log = self.logs.get(event.channel_id)
         if log is None or log.state is not State.ASKING:
             return None
-        rewound = event.reset or event.channel_id in self._forgotten
-        self._forgotten.discard(event.channel_id)
         fill = log.subscribed(event.head, event.gap, reset=event.reset)
+        rewound, log.rewound = log.rewound, False
         return SubscribeAnswer(event.channel_id, event, fill, rewound)
+
+    def _is_another(self, epoch: str) -> bool:
+        return bool(epoch and self.epoch) and epoch != self.epoch
+
+    def _forget(self) -> list[Answer]:
+        """The database is another one: begin where each log ends now."""
+        for channel_id, log in self.logs.items():
+            if log.last is not None:
+                # A new one: whoever still reads history for the old one sees that nobody wants it.
+                self.logs[channel_id] = ChannelLog(channel_id, rewound=True)
+        text = "A backup was restored: what this names may be something else now."
+        refused = [
+            Answer(ref, Error("conflict", text, ref))
+            for ref, command in self._unacked.items()
+            if isinstance(command, _OF_ONE_LIFE)
+        ]
+        for answer in refused:
+            del self._unacked[answer.ref]
+        return refused
 
     def _error(self, event: Error) -> Step:
         if event.ref is None:

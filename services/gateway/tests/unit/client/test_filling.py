@@ -1,5 +1,6 @@
 import asyncio
 
+import msgspec
 import pytest
 
 from storm_gateway.client.backoff import Backoff
@@ -127,6 +128,49 @@ async def test_a_channel_that_is_left_while_its_gap_is_filled_is_left() -> None:
         log.page = page  # type: ignore[method-assign]
         events, _ = await filled(session, log)
         assert events == []
+
+
+async def test_history_of_another_epoch_is_dropped_and_other_channels_are_filled() -> None:
+    session = Session()
+    session.opened("one")
+    for channel_id in (1, 2):
+        session.subscribe(channel_id, 0)
+        session.receive(Subscribed(channel_id, 600, f"storm:{channel_id}", Gap(1, 500)))
+    log = Log(list(range(1, 601)))
+    answer = log.page
+
+    async def page(channel_id: int, after: int) -> list[MessageEvent]:
+        if channel_id == 1 and after == PAGE:
+            # Between two pages the connection comes back, with another epoch.
+            session.closed()
+            session.opened("two")
+            session.receive(Subscribed(1, 10, "storm:1"))
+            session.subscribe(2, 0)
+            session.receive(Subscribed(2, 600, "storm:2", Gap(1, 500)))
+        return [msgspec.structs.replace(m, channel_id=channel_id) for m in await answer(1, after)]
+
+    log.page = page  # type: ignore[method-assign]
+    buffer: Buffer[Event] = Buffer(100_000)
+    done = asyncio.Event()
+
+    def tell() -> None:
+        if session.logs[2].last == 550:
+            done.set()
+
+    filler = Filler(session, buffer, log.page, tell)
+    filler.fill()
+    async with asyncio.timeout(20):
+        await done.wait()
+    await filler.stop()
+    buffer.end()
+    events = []
+    while (event := await buffer.take()) is not None:
+        events.append(event)
+    assert session.logs[1].last == 10
+    assert [e.seq for e in events if isinstance(e, MessageEvent) and e.channel_id == 1] == list(
+        range(1, PAGE + 1)
+    )
+    assert [e for e in events if isinstance(e, Backfilled)] == [Backfilled(2, 1, 550)]
 
 
 async def test_stopping_a_filler_that_never_ran_is_nothing() -> None:

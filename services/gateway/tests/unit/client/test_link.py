@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
+import msgspec
 import pytest
 from websockets.asyncio.server import ServerConnection, serve
 
@@ -12,6 +13,7 @@ from storm_gateway.client import (
     Disconnected,
     EndedError,
     GatewayClient,
+    RefusedError,
     Rewound,
 )
 from storm_gateway.client.backoff import Backoff
@@ -190,16 +192,66 @@ async def test_a_database_that_was_set_back_is_noticed_and_followed_from_there(
                 await asyncio.sleep(0.05)
                 await say(socket, Heartbeat({"1": 31}))
             else:
-                event = MessageEvent(1, "again", "bob", 31, 31, TIME)
-                await say(socket, Subscribed(1, 31, command.ref), event)
+                event = MessageEvent(1, "after", "bob", 32, 32, TIME)
+                await say(socket, Subscribed(1, 31, command.ref, reset=True), event)
 
     async with server(script) as url, client_of(url) as client:
         await client.subscribe(1)
-        assert await events_of(client, Rewound) == Rewound(1, 30)
+        assert await events_of(client, Rewound) == Rewound(1, 31)
         message = await events_of(client, MessageEvent)
         assert isinstance(message, MessageEvent)
-        assert message.seq == 31
-    assert asked == [None, 30]
+        assert message.seq == 32
+    assert asked == [None, 40]
+
+
+async def test_another_epoch_is_told_to_a_program_that_is_slow_with_its_events_too() -> None:
+    asked: list[int | None] = []
+
+    async def script(socket: ServerConnection, number: int) -> None:
+        await say(socket, msgspec.structs.replace(HELLO, epoch=f"epoch {number}"))
+        async for frame in socket:
+            assert isinstance(frame, str)
+            command = decode_command(frame.encode())
+            assert isinstance(command, Subscribe)
+            asked.append(command.since)
+            if number == 1:
+                events = [MessageEvent(1, "old", "bob", n, n, TIME) for n in range(1, 9)]
+                await say(socket, Subscribed(1, 8, command.ref), *events)
+                await socket.close(1012, "the node restarts")
+                return
+            await say(socket, Subscribed(1, 20, command.ref))
+            await say(socket, *(MessageEvent(1, "new", "bob", n, n, TIME) for n in (21, 22)))
+
+    async with server(script) as url:
+        client = GatewayClient(url, token="given", backoff=Backoff(0.01, 0.02), queue_size=10)
+        async with client, asyncio.timeout(20):
+            await client.subscribe(1, since=0)
+            while len(asked) < 2 or client.position(1) is None:  # noqa: ASYNC110 nothing is read
+                await asyncio.sleep(0.01)
+            assert client.epoch == "epoch 2"
+            told: list[object] = []
+            async for event in client.events():
+                if isinstance(event, (Rewound, MessageEvent)):
+                    told.append(event if isinstance(event, Rewound) else event.seq)
+                if told[-1:] == [21]:
+                    break
+    assert told == [*range(1, 9), Rewound(1, 20), 21]
+
+
+async def test_a_command_that_names_a_message_of_another_epoch_is_refused() -> None:
+    sent: list[object] = []
+
+    async def script(socket: ServerConnection, number: int) -> None:
+        await say(socket, msgspec.structs.replace(HELLO, epoch=f"epoch {number}"))
+        async for frame in socket:
+            assert isinstance(frame, str)
+            sent.append(decode_command(frame.encode()))
+            await socket.close(1012, "the node restarts")
+
+    async with server(script) as url, client_of(url) as client, asyncio.timeout(20):
+        with pytest.raises(RefusedError, match="backup"):
+            await client.delete(1, 5)
+    assert len(sent) == 1
 
 
 async def test_a_busy_channel_between_heartbeats_is_no_database_that_was_set_back(

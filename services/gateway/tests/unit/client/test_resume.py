@@ -1,7 +1,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from storm_gateway.client.resume import REWIND_HEARTBEATS, ChannelLog, State, Verdict
+from storm_gateway.client.resume import DOUBTFUL_HEARTBEATS, ChannelLog, State, Verdict
 from storm_gateway.protocol.events import Gap
 
 
@@ -80,21 +80,30 @@ def test_an_event_without_room_leaves_the_log_behind() -> None:
     assert log.state is State.ASKING
 
 
-def test_a_shorter_log_of_the_server_is_believed_at_the_second_heartbeat() -> None:
+def test_a_server_that_gave_less_is_asked_after_the_second_heartbeat() -> None:
     log = live(100)
-    for head in range(90, 90 + REWIND_HEARTBEATS - 1):
-        assert log.rewound_to(head) is None
-    assert log.rewound_to(95) == 90
-    assert log.last == 90
-    assert log.rewound_to(95) is None
-
-
-def test_a_node_that_lagged_for_one_heartbeat_rewinds_nothing() -> None:
-    log = live(100)
-    assert log.rewound_to(98) is None
-    assert log.rewound_to(100) is None
-    assert log.rewound_to(99) is None
+    for head in range(90, 90 + DOUBTFUL_HEARTBEATS - 1):
+        assert not log.is_ahead_of(head)
+    assert log.is_ahead_of(95)
     assert log.last == 100
+
+
+def test_a_node_that_lagged_for_one_heartbeat_is_not_doubted() -> None:
+    log = live(100)
+    assert not log.is_ahead_of(98)
+    assert not log.is_ahead_of(100)
+    assert not log.is_ahead_of(99)
+
+
+def test_only_the_answer_of_the_store_sets_a_log_back() -> None:
+    log = live(100)
+    log.ask()
+    log.subscribed(100, None)
+    assert (log.last, log.rewound) == (100, False)
+    log.ask()
+    log.subscribed(95, None, reset=True)
+    assert (log.last, log.rewound) == (95, True)
+    assert log.judge(96) is Verdict.TAKE
 
 
 @given(

@@ -6,7 +6,18 @@ from storm_gateway.client.inbound import Unknown, decode
 from storm_gateway.client.resume import State
 from storm_gateway.client.session import Answer, Deliver, Retry, Session, SubscribeAnswer
 from storm_gateway.protocol.codec import encode
-from storm_gateway.protocol.commands import Command, Message, Subscribe, Typing, Unsubscribe
+from storm_gateway.protocol.commands import (
+    Command,
+    Delete,
+    Edit,
+    Message,
+    React,
+    Read,
+    Subscribe,
+    Typing,
+    Unreact,
+    Unsubscribe,
+)
 from storm_gateway.protocol.events import (
     Ack,
     ChannelDeleted,
@@ -157,22 +168,140 @@ def test_a_heartbeat_that_is_ahead_is_a_hole_too() -> None:
     assert written(session) == [Subscribe(1, since=1, ref="storm:1")]
 
 
-def test_a_log_that_the_server_no_longer_has_is_rewound() -> None:
+def test_a_server_that_seems_to_have_less_is_asked_and_nothing_comes_twice_if_it_only_lags() -> (
+    None
+):
     session = opened(1)
     give(session, message(1), message(2), message(3))
-    assert session.rewind({"1": 1}) == []
-    assert session.rewind({"1": 2, "9": 5}) == [(1, 1)]
-    assert written(session) == [Subscribe(1, since=1, ref="storm:1")]
+    session.doubt({"1": 1})
+    assert written(session) == []
+    session.doubt({"1": 2, "9": 5})
+    assert written(session) == [Subscribe(1, since=3, ref="storm:1")]
+    session.receive(Subscribed(1, 3, "storm:1"))
+    assert give(session, message(2), message(3), message(4)) == [4]
 
 
-def test_events_that_come_behind_a_heartbeat_rewind_nothing_when_it_is_compared() -> None:
+def test_events_that_come_behind_a_heartbeat_raise_no_doubt_when_it_is_compared() -> None:
     session = opened(1)
     for head in range(1, 20, 2):
         give(session, message(head))
-        assert session.rewind({"1": head}) == []
+        session.doubt({"1": head})
         give(session, message(head + 1))
         session.compare({"1": head})
     assert written(session) == []
+
+
+def rewound(session: Session, head: int, channel_id: int = 1) -> bool:
+    step = session.receive(Subscribed(channel_id, head, f"storm:{channel_id}"))
+    assert isinstance(step, SubscribeAnswer)
+    return step.rewound
+
+
+def test_another_epoch_begins_each_log_anew_where_it_ends_and_says_so_once() -> None:
+    session = Session()
+    session.opened("one")
+    session.subscribe(1, 0)
+    assert not rewound(session, 0)
+    give(session, message(1), message(2))
+    session.closed()
+    session.opened("two")
+    session.closed()  # before the answer
+    session.opened("two")
+    session.subscribe(2, 5)
+    assert written(session) == [
+        Subscribe(1, since=None, ref="storm:1"),
+        Subscribe(2, since=5, ref="storm:2"),
+    ]
+    assert rewound(session, 1)
+    assert not rewound(session, 5, channel_id=2)
+    assert give(session, message(1), message(2)) == [2]
+    session.closed()
+    session.opened("two")
+    assert written(session)[0] == Subscribe(1, since=2, ref="storm:1")
+    assert not rewound(session, 2)
+
+
+def test_the_first_epoch_and_a_hello_without_one_change_nothing() -> None:
+    session = Session()
+    session.subscribe(1, 7)
+    for epoch in ("", "one", "", "one"):
+        assert session.opened(epoch) == []
+        assert written(session) == [Subscribe(1, since=7, ref="storm:1")]
+        assert not rewound(session, 7)
+        session.closed()
+    assert session.epoch == "one"
+
+
+def test_two_nodes_that_name_different_epochs_are_each_followed_from_their_end() -> None:
+    session = Session()
+    session.opened("one")
+    session.subscribe(1, 0)
+    rewound(session, 50)
+    for epoch, head in (("two", 5), ("one", 50), ("two", 6)):
+        session.closed()
+        session.opened(epoch)
+        assert written(session) == [Subscribe(1, since=None, ref="storm:1")]
+        assert rewound(session, head)
+        assert session.logs[1].last == head
+        assert written(session) == []  # no more is asked until the next connection
+
+
+def test_history_that_was_being_read_is_nobodys_after_another_epoch() -> None:
+    session = Session()
+    session.opened("one")
+    session.subscribe(1, 0)
+    session.receive(Subscribed(1, 3_000, "storm:1", Gap(1, 2_000)))
+    before = session.logs[1]
+    session.closed()
+    session.opened("two")
+    assert session.logs[1] is not before
+    session.filled(1)
+    assert written(session) == [Subscribe(1, since=None, ref="storm:1")]
+    assert rewound(session, 10)
+    assert session.logs[1].last == 10
+
+
+def test_what_names_a_message_of_another_epoch_is_refused_and_what_does_not_is_sent() -> None:
+    session = Session()
+    session.opened("one")
+    session.ask(Message(1, "said", ref="m"))
+    session.ask(Edit(1, 9, "x", ref="e"))
+    session.ask(Delete(1, 9, ref="d"))
+    session.ask(React(1, 9, "👍", ref="r"))
+    session.ask(Unreact(1, 9, "👍", ref="u"))
+    session.ask(Read(1, 9, ref="c"))
+    written(session)
+    session.closed()
+    assert session.opened("one") == []
+    assert len(written(session)) == 6
+    session.closed()
+    answers = session.opened("two")
+    assert {answer.ref for answer in answers} == set("edruc")
+    assert all(isinstance(a.reply, Error) and a.reply.code == "conflict" for a in answers)
+    assert written(session) == [Message(1, "said", ref="m")]
+
+
+def test_a_position_that_was_kept_over_a_restart_says_of_which_epoch_it_is() -> None:
+    session = Session()
+    session.opened("two")
+    session.subscribe(1, 7, "one")
+    session.subscribe(2, 7, "two")
+    session.subscribe(3, None, "one")
+    assert [c.since for c in written(session) if isinstance(c, Subscribe)] == [None, 7, None]
+    assert rewound(session, 9)
+    assert not rewound(session, 9, channel_id=2)
+    assert not rewound(session, 9, channel_id=3)
+
+
+def test_a_subscription_that_is_refused_leaves_nothing_for_the_next_one() -> None:
+    session = Session()
+    session.opened("one")
+    session.subscribe(1, 3)
+    session.closed()
+    session.opened("two")
+    session.receive(Error("forbidden", "No.", "storm:1"))
+    session.subscribe(1, None)
+    assert not rewound(session, 4)
 
 
 def test_a_gap_asks_for_history_and_then_for_the_rest() -> None:
