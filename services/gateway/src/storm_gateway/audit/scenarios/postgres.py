@@ -20,6 +20,7 @@ from storm_gateway.audit.scenarios.tools import (
     killed,
     postgres_proxies,
     red,
+    stays_red,
 )
 from storm_gateway.stack import disk
 from storm_gateway.stack.disk import SmallDiskPostgres
@@ -31,6 +32,9 @@ if TYPE_CHECKING:
 
 _ANSWERED_SECONDS = 3.0
 """A send is answered or refused so soon (the nodes' STORM_STORE_TIMEOUT_SECONDS)."""
+
+_FULL_SECONDS = 5.0
+"""Longer than a node believes its last refused commit: then it has to find out by itself."""
 
 
 @scenario
@@ -193,7 +197,8 @@ class PostgresFull(Scenario):
                 "no send is refused although the disk is full",
                 seconds=20,
             )
-            await asyncio.sleep(3)
+            await red(arena)
+            await stays_red(arena, _FULL_SECONDS)
         await accepted_soon(arena)
         await green(arena)
         expect_sockets_stayed(arena, fault)

@@ -13,6 +13,8 @@ from storm_gateway.audit.scenarios.tools import (
     accepted_soon,
     expect_sockets_stayed,
     green,
+    red,
+    stays_red,
 )
 from storm_gateway.stack import disk
 from storm_gateway.stack.disk import SmallDisk, limit_files
@@ -20,6 +22,12 @@ from storm_gateway.stack.disk import SmallDisk, limit_files
 if TYPE_CHECKING:
     from storm_gateway.audit.arena import Arena
     from storm_gateway.stack.stack import Stack
+
+_ALL_BACK_SECONDS = 30.0
+"""Clients come back within seconds of the node's start."""
+
+_FULL_SECONDS = 5.0
+"""Longer than a node believes its last refused commit: then it has to find out by itself."""
 
 
 @scenario
@@ -46,6 +54,12 @@ class SqliteKilled(Scenario):
                 arena.expect(said == "ok", f"integrity_check after kill {turn + 1}: {said}")
                 await arena.call(node.start)
             await arena.acks_again(seconds=10)
+            # There is no other node to go to: killed again at once, it would measure its own kills.
+            await arena.until(
+                lambda: arena.load.connected == arena.load.clients,
+                f"all clients are back after kill {turn + 1}",
+                seconds=_ALL_BACK_SECONDS,
+            )
             await asyncio.sleep(arena.random.uniform(0.1, 0.8))
         arena.figure("kills with a whole file afterwards", self.times)
 
@@ -100,7 +114,8 @@ class _Full(Scenario):
                     "no send is refused although the disk is full",
                     seconds=20,
                 )
-                await asyncio.sleep(2)
+                await red(arena)
+                await stays_red(arena, _FULL_SECONDS)
             finally:
                 await self.empty(arena)
         await accepted_soon(arena)

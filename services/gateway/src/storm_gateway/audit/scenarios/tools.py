@@ -75,6 +75,18 @@ async def red(arena: "Arena", nodes: "Iterable[NodeServer] | None" = None) -> No
     arena.figure("/readyz red after the loss", f"{took:.1f} s")
 
 
+async def stays_red(arena: "Arena", seconds: float) -> None:
+    """``/readyz`` says 503 on every node for so long, whenever it is asked."""
+    end = arena.clock() + seconds
+    while arena.clock() < end:
+        for node in arena.stack.nodes:
+            status, _ = await arena.get(node, "/readyz")
+            if status != 503:
+                arena.expect(False, f"/readyz of {node.name} says {status} during the fault")
+                return
+        await asyncio.sleep(0.1)
+
+
 async def green(arena: "Arena", nodes: "Iterable[NodeServer] | None" = None) -> None:
     """``/readyz`` says 200 soon, on all nodes or these."""
     took = await _readiness(arena, nodes, expected=True)
