@@ -11,13 +11,15 @@ const loaders: Record<Locale, () => Promise<{ default: Record<string, Texts> }>>
   fr: () => import('./locales/fr'),
 }
 
+const noTexts: Record<string, Texts> = {}
+
 export const i18n = createI18n({
   legacy: false,
   locale: 'en',
   fallbackLocale: 'en',
   // Counts in French take the singular up to, and without, 2: « 0 message », « 1,5 message ».
   pluralRules: { fr: (count, choices) => french(count, choices) },
-  messages: {} as Record<string, Texts>,
+  messages: noTexts,
 })
 
 function french(count: number, choices: number): number {

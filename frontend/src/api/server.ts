@@ -1,5 +1,7 @@
 import type { Channel, User } from '@/protocol'
 
+import { request } from './client'
+
 /** A node as administrators see it. */
 export interface ServerNode {
   node: string
@@ -23,3 +25,23 @@ export type ServerChannel = Pick<
 export interface ServerUser extends User {
   banned_at: string | null
 }
+
+export const nodes = (): Promise<ServerNode[]> => request('GET', '/server/nodes')
+
+/** Every channel that is not direct, private ones too, by id. */
+export const channels = (
+  query: { contains?: string; after?: number; limit?: number } = {},
+): Promise<ServerChannel[]> => request('GET', '/server/channels', { query })
+
+export const users = (
+  query: { contains?: string; after?: string; limit?: number } = {},
+): Promise<ServerUser[]> => request('GET', '/users', { query })
+
+export const setAdmin = (userId: string, admin: boolean): Promise<ServerUser> =>
+  request('PATCH', `/users/${encodeURIComponent(userId)}`, { body: { admin } })
+
+export const ban = (userId: string): Promise<void> =>
+  request('PUT', `/server/bans/${encodeURIComponent(userId)}`)
+
+export const unban = (userId: string): Promise<void> =>
+  request('DELETE', `/server/bans/${encodeURIComponent(userId)}`)
