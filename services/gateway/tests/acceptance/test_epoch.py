@@ -112,7 +112,7 @@ async def test_a_running_node_ends_when_the_database_is_another_one(
     peer = await node.join("alice", "/ws?channel_id=1")
     epoch = storm(tmp_path / "data", "epoch", "new")
     await peer.until("reconnect")
-    assert await node.exit_status() == 0
+    assert await node.exit_status() == 1
     assert "another one" in node.log
     again = await start_process(data_dir=tmp_path / "data")
     peer = await again.open(headers={"Authorization": f"Bearer {token('alice')}"})

@@ -37,7 +37,7 @@ class Overseer(Protocol):
         """The node does not deliver. Returns when it shall listen all the same, or end."""
 
     def failed(self, why: str, *, again: bool) -> None:
-        """The node could not start. ``again``: it might another time."""
+        """The node could not start, or ends by itself. ``again``: another start may go well."""
 
 
 class NodeServer(uvicorn.Server):

@@ -134,6 +134,17 @@ class Feed:
         while recent and (len(recent) > keep or self.recent_bytes > keep_bytes):
             self.recent_bytes -= len(recent.popleft()[1])
 
+    def go_back(self, head: int) -> None:
+        """The log ends before what was accepted: the database was restored from a backup. What is
+        remembered here was said in a log that is gone.
+        """
+        self.seq = self.settled = head
+        self.pending = []
+        self.pending_bytes = 0
+        self.recent.clear()
+        self.recent_bytes = 0
+        self.held.clear()
+
     def accept_ephemeral(self, frame: bytes) -> bool:
         """Something that may be lost; False when it is, because too much of it waits already."""
         if self.ephemeral and self.ephemeral_bytes + len(frame) > _PASS_BYTES:

@@ -345,10 +345,13 @@ class Hub:
 
     async def _compare(self, patience_seconds: float) -> None:
         feeds = [feed for feed in self._feeds.values() if feed.live and feed.channel_id]
+        known = [feed.seq for feed in feeds]
         heads: dict[int, int] = {}
         for start in range(0, len(feeds), 500):
             ids = [feed.channel_id for feed in feeds[start : start + 500]]
             heads.update(await self._store.channels.heads(ids))
+        for feed, seq in zip(feeds, known, strict=True):
+            self.look_back(feed, seq, heads.get(feed.channel_id, _GONE))
         suspects = [feed for feed in feeds if heads.get(feed.channel_id, _GONE) > feed.seq]
         if not suspects:
             return
@@ -359,6 +362,14 @@ class Hub:
                 await self._find_deletion(feed)
             elif head > feed.seq:
                 self.repair(feed)
+
+    def look_back(self, feed: Feed, known: int, head: int) -> None:
+        """Compare the head that the store named with ``feed.seq`` as it was before the store was
+        asked. Accepted means committed, so a head below it is of a restored backup.
+        """
+        if head < known <= feed.seq:
+            log.error("%s ends at %d in the store, before %d", feed.topic, head, feed.seq)
+            feed.go_back(head)
 
     async def _find_deletion(self, feed: Feed) -> None:
         if feed.wanted and self._feeds.get(feed.topic) is feed:

@@ -92,12 +92,15 @@ class Subscriptions:
         upto = None
         while True:
             async with self._turns:
+                known = feed.seq
                 replay = await self._store.messages.replay(
                     feed.channel_id, since, self._limit, upto
                 )
                 frames = [text_frame(encode(event)) for event in replay.events]
             head, gap = replay.head, replay.gap
             del replay
+            # Else what it remembers of another log would follow the replay of this one.
+            self._hub.look_back(feed, known, head)
             if feed.replaying.get(connection) is not token:
                 # Unsubscribed, removed, disconnected, or subscribed once more meanwhile.
                 if ref is not None and not answered and connection.is_open:

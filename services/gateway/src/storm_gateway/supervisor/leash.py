@@ -47,7 +47,7 @@ class Leash:
         await self._may_serve.wait()
 
     def failed(self, why: str, *, again: bool) -> None:
-        """The node ends before it served. ``again``: another try may go well."""
+        """The node ends by itself. ``again``: another try may go well."""
         self._line.tell(State("failed" if again else "refused", why))
 
     def _read(self) -> None:

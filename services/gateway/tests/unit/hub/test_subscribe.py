@@ -5,9 +5,12 @@ from typing import Any
 
 import pytest
 from hub_harness import TOPIC, Listener, Node, events_in, until
+from sqlalchemy import delete, update
 from store_harness import GENERAL
 
 from storm_gateway.errors import ConflictError, ForbiddenError, NotFoundError, UnavailableError
+from storm_gateway.store.tables import channels, messages
+from storm_gateway.store.transaction import Transaction
 
 FROM_THE_STORE = {"recent_events": 0}
 
@@ -366,3 +369,65 @@ async def test_from_memory_nothing_has_to_be_waited_for(node: Node) -> None:
     assert listener.seqs == [2, 3]
     assert len(listener.given) == 1, "one write for all of it"
     assert node.hub.feed(TOPIC) in listener.feeds
+
+
+async def _restore(node: Node, head: int) -> None:
+    """The log as an older backup has it, under a running node."""
+
+    def shorten(tx: Transaction) -> None:
+        tx.connection.execute(delete(messages).where(messages.c.seq > head))
+        tx.connection.execute(update(channels).where(channels.c.id == GENERAL).values(head=head))
+
+    await node.store._commits.write(shorten)
+
+
+async def test_who_is_ahead_of_a_restored_backup_hears_nothing_of_the_lost_log(
+    open_node: Any,
+) -> None:
+    node = await open_node()
+    await node.listen("keeper")
+    await node.say(6)
+    await node.quiet()
+    await _restore(node, 2)
+    listener = await node.listen(since=8)
+    assert listener.said("subscribed") == [
+        {"type": "subscribed", "channel_id": GENERAL, "head": 2, "ref": "r", "reset": True}
+    ]
+    assert listener.seqs == []
+    await node.say(2)
+    await node.quiet()
+    assert listener.seqs == [3, 4]
+
+
+async def test_a_feed_that_is_ahead_of_a_restored_backup_is_found_by_its_head(
+    open_node: Any,
+) -> None:
+    node = await open_node()
+    await node.listen("keeper")
+    await node.say(6)
+    await node.quiet()
+    await _restore(node, 2)
+    await node.hub.compare_heads()
+    assert node.feed.seq == 2
+    listener = await node.listen()
+    await node.say(3)
+    await node.quiet()
+    assert (listener.said("subscribed")[0]["head"], listener.seqs) == (2, [3, 4, 5])
+    await node.hub.compare_heads(0)
+    await node.quiet()
+    assert listener.seqs == [3, 4, 5]
+
+
+async def test_what_is_committed_while_the_store_is_asked_sets_no_feed_back(
+    open_node: Any,
+) -> None:
+    node = await open_node()
+    listener = await node.listen()
+    await node.say(4)
+    await node.quiet()
+    node.hub.look_back(node.feed, 3, 3)  # asked at 3; 4 came meanwhile
+    node.hub.look_back(node.feed, 9, 3)  # it was set back by another who asked
+    assert node.feed.seq == 4
+    await node.say(1)
+    await node.quiet()
+    assert listener.seqs == [1, 2, 3, 4, 5]
