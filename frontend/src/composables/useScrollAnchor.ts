@@ -10,6 +10,8 @@ import type { View } from './useMessageList'
 
 /** Within this distance of the end one counts as being there. */
 const END_PX = 48
+/** Air below the newest message. */
+const END_GAP_PX = 8
 /** From here on older messages are fetched, so that nobody waits for them. */
 const NEAR_TOP_PX = 1_200
 
@@ -59,6 +61,8 @@ export function useScrollAnchor(options: Options) {
     if (!row || !scroller.value) return
     const moved = topOf(row) - seen.top
     if (Math.abs(moved) >= 1) scroller.value.scrollTop += moved
+    // Those below it follow at once, not with the next frame's measurement.
+    virtualizer.value.resizeItem(Number(row.dataset.index), row.offsetHeight)
   })
 
   const virtualizer = useVirtualizer<HTMLElement, HTMLElement>(
@@ -70,6 +74,7 @@ export function useScrollAnchor(options: Options) {
         getItemKey: (index: number) => rows[index]?.key ?? index,
         estimateSize: options.estimate,
         overscan: 10,
+        paddingEnd: END_GAP_PX,
         anchorTo: 'end' as const,
         followOnAppend: true,
         scrollEndThreshold: END_PX,
@@ -100,7 +105,11 @@ export function useScrollAnchor(options: Options) {
   }
   watch(
     () => virtualizer.value.getTotalSize(),
-    () => fit(virtualizer.value),
+    () => {
+      fit(virtualizer.value)
+      // Rows that grew together: the last of them may be a little below.
+      if (atEnd.value && scroller.value) scroller.value.scrollTop = scroller.value.scrollHeight
+    },
     { flush: 'post' },
   )
 
