@@ -4,21 +4,21 @@ Nobody else writes here, so that it is the probe itself that notices the return.
 """
 
 import asyncio
+import os
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
-from sqlalchemy import select
-from store_harness import GENERAL, Harness, start
-from store_postgres import execute
+from sqlalchemy import Connection, select
+from store_harness import GENERAL, Harness, only_sqlite, start
+from store_postgres import Databases, execute
 
 from storm_gateway.errors import UnavailableError
-from storm_gateway.stack.disk import SmallDisk, SmallDiskPostgres, missing
+from storm_gateway.stack.disk import SmallDisk, SmallDiskPostgres, limit_files, missing
 from storm_gateway.store.sql_store import SqlStore
 from storm_gateway.store.tables import meta
-from storm_gateway.store.write_health import QUIET_SECONDS, CannotWriteError
+from storm_gateway.store.write_health import QUIET_SECONDS
 
 LACK = missing()
 needs_root = pytest.mark.skipif(bool(LACK), reason=LACK)
@@ -49,8 +49,6 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SmallDiskPost
 async def small_postgres(postgres: SmallDiskPostgres) -> AsyncIterator[SmallDiskPostgres]:
     yield postgres
     postgres.disk.empty()
-    database = postgres.url.rpartition("/")[2]
-    await execute(postgres.url, f"ALTER DATABASE {database} RESET default_transaction_read_only")
 
 
 async def said(harness: Harness) -> str:
@@ -73,9 +71,14 @@ async def green(harness: Harness) -> float:
 
 async def refused(harness: Harness) -> None:
     """Send until a send is refused."""
-    with pytest.raises(UnavailableError, match="full"):
-        for _ in range(5_000):
+    message = ""
+    for _ in range(5_000):
+        try:
             await harness.append(GENERAL, "alice", "x" * 4_000)
+        except UnavailableError as error:
+            message = error.message
+            break
+    assert "full" in message
 
 
 async def stays_red(harness: Harness) -> None:
@@ -121,7 +124,7 @@ async def test_a_node_that_starts_on_a_full_disk_is_red_before_anybody_sends(
     disk.fill()
     await refused(harness)
     await harness.store.stop()
-    # What closing the log gave back.
+    # Closing gave back what the log took.
     disk.fill()
     harness = await start(data_dir=disk.folder)
     assert await said(harness) == "cannot write: the disk is full"
@@ -141,3 +144,76 @@ async def test_a_node_that_starts_on_a_full_postgresql_is_red_before_anybody_sen
     small_postgres.disk.empty()
     await green(harness)
     await harness.store.stop()
+
+
+@only_sqlite
+async def test_files_that_may_not_grow_are_told_where_nobody_is_root(harness: Harness) -> None:
+    await harness.append(GENERAL, "alice", "before")
+    assert await said(harness) == ""
+    log = harness.config.data_dir / "storm.db-wal"
+    limit_files(os.getpid(), log.stat().st_size)
+    try:
+        with pytest.raises(UnavailableError):
+            await harness.append(GENERAL, "alice", "x" * 100_000)
+        assert await said(harness) == "cannot write: the disk failed"
+    finally:
+        limit_files(os.getpid(), None)
+    await green(harness)
+    assert [event.payload for event in await harness.log(GENERAL)] == ["before"]
+
+
+async def test_a_server_that_only_lets_read_is_told_and_its_return_noticed(
+    databases: Databases,
+) -> None:
+    url = await asyncio.to_thread(databases.make)
+    name = url.rpartition("/")[2]
+    elsewhere = databases.server.url
+    harness = await start(database_url=url)
+    await harness.append(GENERAL, "alice")
+    assert await said(harness) == ""
+    await execute(elsewhere, f"ALTER DATABASE {name} SET default_transaction_read_only = on")
+    cut = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = $1"
+    await execute(elsewhere, cut, name)
+    with pytest.raises(UnavailableError):
+        await harness.append(GENERAL, "alice")
+    assert await said(harness) == "cannot write: the database only lets read"
+    with pytest.raises(UnavailableError, match="only lets read"):
+        await start(database_url=url)
+    await execute(elsewhere, f"ALTER DATABASE {name} RESET default_transaction_read_only")
+    await green(harness)
+    await harness.append(GENERAL, "alice")
+    await harness.store.stop()
+    await asyncio.to_thread(databases.drop, url)
+
+
+async def test_a_login_that_may_make_no_tables_is_no_fault(databases: Databases) -> None:
+    url = await asyncio.to_thread(databases.make)
+    name = url.rpartition("/")[2]
+    await execute(databases.server.url, f"REVOKE TEMP ON DATABASE {name} FROM PUBLIC")
+    await execute(databases.server.url, "CREATE ROLE humble LOGIN PASSWORD 'humble'")
+    for kind in ("TABLES", "SEQUENCES"):
+        await execute(url, f"GRANT ALL ON ALL {kind} IN SCHEMA public TO humble")
+    humble = await start(
+        database_url=url.replace(f"storm:{databases.server.password}", "humble:humble")
+    )
+    assert await said(humble) == ""
+    await humble.store.stop()
+    await asyncio.to_thread(databases.drop, url)
+    await execute(databases.server.url, "DROP ROLE humble")
+
+
+async def test_a_well_database_is_written_to_once_and_then_only_asked(harness: Harness) -> None:
+    store = harness.store
+    assert isinstance(store, SqlStore)
+    doubts = [store._database.writes.doubtful]
+    assert await said(harness) == ""
+    doubts.append(store._database.writes.doubtful)
+    assert doubts == [True, False]
+
+    def written(connection: Connection) -> object:
+        return connection.execute(select(meta.c.value).where(meta.c.key == "probe")).scalar()
+
+    before = await store._reads.run(written)
+    for _ in range(20):
+        assert await said(harness) == ""
+    assert await store._reads.run(written) == before
