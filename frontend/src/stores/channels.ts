@@ -47,6 +47,8 @@ export const useChannelsStore = defineStore('channels', () => {
   /** Rises at each login and logout: answers of another user's time are void. */
   let generation = 0
   let loadingList: Promise<void> | null = null
+  /** Left while the list was on its way: the list may not know yet. */
+  const goneMeanwhile = new Set<number>()
 
   const counts = useChannelCounts(byId, activeId)
   const subscriptions = new Subscriptions(
@@ -82,8 +84,9 @@ export const useChannelsStore = defineStore('channels', () => {
     error.value = null
     muted.value = new Set(loadSaved<number[]>(mutedKey(), []))
     const before = new Set(byId.value.keys())
+    goneMeanwhile.clear()
     try {
-      const list = await api.list()
+      const list = (await api.list()).filter(({ id }) => !goneMeanwhile.has(id))
       if (began !== generation) return
       for (const channel of list) {
         if (channel.role !== null || byId.value.has(channel.id)) put(channel)
@@ -137,6 +140,7 @@ export const useChannelsStore = defineStore('channels', () => {
   counts.onUncertain((id) => void reload(id).catch(() => undefined))
 
   function forget(id: number): void {
+    goneMeanwhile.add(id)
     subscriptions.remove(id)
     counts.drop(id)
     byId.value.delete(id)
@@ -241,12 +245,14 @@ export const useChannelsStore = defineStore('channels', () => {
     const id = event.channel_id
     const me = session.user?.id
     const entry = byId.value.get(id)
+    if (event.type === 'message' || event.type === 'message.deleted' || event.type === 'read') {
+      counts.apply(event)
+      return
+    }
+    // A replayed event that the answer of the server knew already.
+    if (entry && event.seq <= entry.head) return
+    if (entry) entry.head = event.seq
     switch (event.type) {
-      case 'message':
-      case 'message.deleted':
-      case 'read':
-        counts.apply(event)
-        return
       case 'member.joined':
         if (event.user_id === me) void joined(id, event.by)
         else if (entry) entry.member_count += 1
@@ -259,17 +265,19 @@ export const useChannelsStore = defineStore('channels', () => {
         if (entry && event.user_id === me) entry.role = event.role
         return
       case 'channel.updated':
-        if (entry) {
-          entry.name = event.name
-          entry.topic = event.topic
-          entry.visibility = event.visibility
-        }
+        if (entry) Object.assign(entry, pick(event))
         return
       case 'channel.deleted':
         if (entry && event.by !== me) tell('errors.channelDeleted', entry)
         forget(id)
     }
   }
+
+  const pick = ({ name, topic, visibility }: EventOf<'channel.updated'>) => ({
+    name,
+    topic,
+    visibility,
+  })
 
   /** In another tab, or because somebody invited. */
   async function joined(id: number, by: string | undefined): Promise<void> {

@@ -66,12 +66,15 @@ export const useMessagesStore = defineStore('messages', () => {
       const current = await channels.receive(channelId)
       if (stale(channelId, began)) return
       if (!current || view.phase !== 'ready') await loadNewest(channelId)
-      if (view.phase === 'ready') markNew(channelId)
     } catch (error) {
-      if (stale(channelId, began)) return
-      view.phase = 'error'
-      view.error = asApiError(error)
+      if (!stale(channelId, began)) fail(view, error)
     }
+    if (view.phase === 'ready') markNew(channelId)
+  }
+
+  function fail(view: Timeline, error: unknown): void {
+    view.phase = 'error'
+    view.error = asApiError(error)
   }
 
   const stale = (channelId: number, generation: number): boolean =>
@@ -93,6 +96,8 @@ export const useMessagesStore = defineStore('messages', () => {
       rows.begin(page, events, view.reachedStart)
       view.phase = 'ready'
       timeline.show()
+    } catch (error) {
+      if (!stale(channelId, began)) fail(view, error)
     } finally {
       rows.unwatch(events)
     }
@@ -200,12 +205,7 @@ export const useMessagesStore = defineStore('messages', () => {
     const timeline = timelines.get(channelId)
     if (!timeline || timeline.view.phase === 'idle') return
     timeline.view.firstUnreadSeq = null
-    try {
-      await loadNewest(channelId)
-    } catch (error) {
-      timeline.view.phase = 'error'
-      timeline.view.error = asApiError(error)
-    }
+    await loadNewest(channelId)
   }
 
   // --- events ---
