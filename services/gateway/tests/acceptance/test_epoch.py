@@ -9,6 +9,7 @@ import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
+import pytest
 from harness import Process, token
 
 from storm_gateway.client import GatewayClient, Rewound
@@ -17,13 +18,18 @@ from storm_gateway.protocol.events import MessageEvent
 StartProcess = Callable[..., Awaitable[Process]]
 
 
-def storm(folder: Path, *words: str) -> str:
-    done = subprocess.run(
+def try_storm(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
         [sys.executable, "-m", "storm_gateway", *words, "--data-dir", str(folder)],
         capture_output=True,
         text=True,
-        check=True,
+        check=False,
     )
+
+
+def storm(folder: Path, *words: str) -> str:
+    done = try_storm(folder, *words)
+    assert done.returncode == 0, done.stderr
     return done.stdout.strip()
 
 
@@ -112,8 +118,31 @@ async def test_a_running_node_ends_when_the_database_is_another_one(
     peer = await node.join("alice", "/ws?channel_id=1")
     epoch = storm(tmp_path / "data", "epoch", "new")
     await peer.until("reconnect")
+    # No manager may take it for an end that somebody wished for.
     assert await node.exit_status() == 1
     assert "another one" in node.log
     again = await start_process(data_dir=tmp_path / "data")
     peer = await again.open(headers={"Authorization": f"Bearer {token('alice')}"})
     assert (await peer.until("hello"))["epoch"] == epoch
+
+
+@pytest.mark.parametrize("word", ["show", "new"])
+def test_the_epoch_of_a_wrong_place_is_refused_and_nothing_is_made_there(
+    tmp_path: Path, word: str
+) -> None:
+    refused = try_storm(tmp_path / "typo", "epoch", word)
+    assert refused.returncode == 1
+    assert "there is no database at" in refused.stderr
+    assert not (tmp_path / "typo" / "storm.db").exists()
+
+
+def test_a_database_that_lost_its_epoch_says_so_and_gets_another_one(tmp_path: Path) -> None:
+    storm(tmp_path, "migrate")
+    with sqlite3.connect(tmp_path / "storm.db") as database:
+        database.execute("DELETE FROM meta")
+    database.close()
+    refused = try_storm(tmp_path, "epoch", "show")
+    assert refused.returncode == 1
+    assert "storm epoch new" in refused.stderr
+    epoch = storm(tmp_path, "epoch", "new")
+    assert storm(tmp_path, "epoch", "show") == epoch
