@@ -71,5 +71,6 @@ export default ts.config(
     ignores: ['**/__tests__/**'],
     rules: { 'no-restricted-imports': ['error', { patterns: mayNotImport(layer) }] },
   })),
+  { files: ['e2e/**'], rules: { '@typescript-eslint/no-non-null-assertion': 'off' } },
   { files: ['**/*.js'], ...ts.configs.disableTypeChecked },
 )

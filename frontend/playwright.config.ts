@@ -11,7 +11,6 @@ const installed = [
 
 export default defineConfig({
   testDir: 'e2e',
-  testMatch: '**/*.spec.ts',
   // A gateway of its own for each test: they may run side by side.
   fullyParallel: true,
   workers: 2,
@@ -19,6 +18,12 @@ export default defineConfig({
   expect: { timeout: 10_000 },
   forbidOnly: true,
   reporter: [['list']],
+  projects: [
+    { name: 'tests', testMatch: '**/*.spec.ts' },
+    // Made on demand: pictures for the documents, and figures.
+    { name: 'screens', testMatch: '**/*.screens.ts', workers: 1 },
+    { name: 'measures', testMatch: '**/*.measures.ts', workers: 1 },
+  ],
   use: {
     locale: 'en-GB',
     timezoneId: 'UTC',

@@ -19,7 +19,7 @@ export class Client {
   }
 
   get composer(): Locator {
-    return this.page.getByRole('textbox', { name: /^Message / })
+    return this.page.getByRole('textbox', { name: /^Write to / })
   }
 
   get rows(): Locator {
@@ -61,7 +61,7 @@ export class Client {
         const order: number[] = []
         for (const row of list.querySelectorAll<HTMLElement>('[data-message][data-seq]')) {
           const seq = Number(row.dataset.seq)
-          const text = row.querySelector('[data-payload]')?.textContent.trim() ?? ''
+          const text = row.querySelector('[id$="-body"] > *')?.textContent.trim() ?? ''
           if (order.includes(seq)) throw new Error(`seq ${seq} is on the screen twice`)
           order.push(seq)
           seen.set(seq, text)

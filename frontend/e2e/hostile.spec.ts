@@ -1,0 +1,81 @@
+import { expect, Person, test } from './support/test'
+
+// Ways to smuggle script into text, of the kinds that OWASP's page on filter evasion lists.
+const HOSTILE = [
+  '<script>document.title = "owned"</script>',
+  '<SCRIPT SRC=//127.0.0.1:1/x.js></SCRIPT>',
+  '<img src=x onerror="document.title=\'owned\'">',
+  '<img src="javascript:document.title=\'owned\'">',
+  '<IMG """><SCRIPT>document.title="owned"</SCRIPT>">',
+  '<svg onload=document.title="owned">',
+  '<svg><script>document.title="owned"</script></svg>',
+  '<body onload=document.title="owned">',
+  '<iframe src="javascript:parent.document.title=\'owned\'"></iframe>',
+  '<iframe srcdoc="<script>parent.document.title=1</script>"></iframe>',
+  '<a href="javascript:document.title=\'owned\'">click</a>',
+  '<a href="jav&#x09;ascript:document.title=1">click</a>',
+  '<object data="data:text/html,<script>1</script>"></object>',
+  '<embed src="data:image/svg+xml;base64,PHN2Zy8+">',
+  '<style>@import "//127.0.0.1:1/x.css";</style>',
+  '<div style="background:url(javascript:1)">x</div>',
+  '<input autofocus onfocus=document.title="owned">',
+  '<details open ontoggle=document.title="owned">',
+  '<meta http-equiv="refresh" content="0;url=javascript:document.title=1">',
+  '<base href="//127.0.0.1:1/">',
+  '<form action="javascript:document.title=1"><button>go</button></form>',
+  '<math><mtext><mglyph><style><img src=x onerror=document.title=1>',
+  '[click me](javascript:document.title="owned")',
+  '[click me](JaVaScRiPt:document.title="owned")',
+  '[click me](data:text/html;base64,PHNjcmlwdD4xPC9zY3JpcHQ+)',
+  '[click me](vbscript:msgbox(1))',
+  '[click me](\u0001javascript:document.title=1)',
+  '![x](javascript:document.title="owned")',
+  '![x](x" onerror="document.title=1)',
+  '<javascript:document.title=1>',
+  '`</code><script>document.title=1</script>`',
+  '```"><script>document.title=1</script>\ncode\n```',
+  '&lt;script&gt;document.title=1&lt;/script&gt;',
+  '\u202e<script>document.title=1</script>',
+  '@alice<img src=x onerror=document.title=1>',
+]
+
+test('hostile texts are text: in messages, names and topics', async ({ gateway, enter }) => {
+  const mallory = await Person.register(gateway, 'mallory', '<img src=x onerror=alert(1)>')
+  await Person.register(gateway, 'alice')
+  await mallory.createChannel('<svg onload=alert(1)>', 'public', '<script>alert(1)</script>')
+  await mallory.join(1)
+  for (const text of HOSTILE) await mallory.say(1, text)
+  const { page } = await enter('alice', { path: '/c/1' })
+  const asked: string[] = []
+  page.on('request', (request) => asked.push(request.url()))
+  page.on('dialog', (dialog) => asked.push(dialog.message()))
+  await expect(page.locator('[data-message]').last()).toContainText('@alice')
+  const list = page.getByRole('log')
+  // Every row is looked at, scrolling up.
+  for (let step = 0; step < 40; step++) {
+    const found = await list.evaluate((log) => {
+      const bad: string[] = []
+      for (const element of log.querySelectorAll('[id$="-body"] *')) {
+        if (
+          /^(script|iframe|object|embed|style|form|input|base|meta|img|math|body)$/i.test(
+            element.tagName,
+          )
+        )
+          bad.push(element.outerHTML)
+        for (const { name, value } of element.attributes) {
+          if (name.startsWith('on') || name === 'srcdoc') bad.push(element.outerHTML)
+          if (/^(href|src|action|data)$/.test(name) && !/^(https?:|mailto:)/i.test(value))
+            bad.push(element.outerHTML)
+        }
+      }
+      log.scrollTop -= log.clientHeight / 2
+      return bad
+    })
+    expect(found).toEqual([])
+    await page.waitForTimeout(30)
+  }
+  for (const link of await page.getByRole('link', { name: 'click' }).all())
+    await link.click({ trial: true }).catch(() => undefined)
+  await expect(page).not.toHaveTitle(/owned|^1$/)
+  expect(asked.filter((url) => !url.startsWith(gateway.url) && !url.startsWith('ws:'))).toEqual([])
+})

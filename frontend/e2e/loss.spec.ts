@@ -1,0 +1,150 @@
+import { expect, Person, test } from './support/test'
+
+test('a gateway that is killed between messages loses, doubles and swaps nothing on the screen', async ({
+  gateway,
+  enter,
+}) => {
+  test.setTimeout(180_000)
+  await Person.register(gateway, 'alice')
+  await Person.register(gateway, 'bob')
+  const alice = await enter('alice', { path: '/c/1' })
+  const bob = await enter('bob', { path: '/c/1' })
+  const written: string[] = []
+  for (let round = 0; round < 3; round++) {
+    for (let number = 0; number < 4; number++) {
+      for (const [name, client] of [['alice', alice] as const, ['bob', bob] as const]) {
+        const text = `${name} ${round}.${number}`
+        written.push(text)
+        await client.say(text)
+      }
+      // In the middle of it: what was just written may be acknowledged or not.
+      if (number === 1) await gateway.kill()
+    }
+    await expect(
+      alice.page
+        .getByRole('status')
+        .filter({ hasText: /offline|connect/i })
+        .first(),
+    ).toBeVisible()
+    await gateway.start()
+    for (const client of [alice, bob]) {
+      const retry = client.page.getByRole('button', { name: 'Try now' })
+      if (await retry.isVisible()) await retry.click().catch(() => undefined)
+      await expect(client.page.locator('[data-state="pending"]')).toHaveCount(0, {
+        timeout: 45_000,
+      })
+      await expect(client.message(`bob ${round}.3`)).toBeVisible({ timeout: 45_000 })
+      await expect(client.message(`alice ${round}.3`)).toBeVisible({ timeout: 45_000 })
+    }
+  }
+  const reader = await Person.register(gateway, 'reader')
+  const stored = (await reader.history(1)).map(({ payload }) => payload)
+  expect([...stored].sort()).toEqual([...written].sort())
+  for (const who of ['alice', 'bob'])
+    expect(stored.filter((text) => text.startsWith(who))).toEqual(
+      written.filter((text) => text.startsWith(who)),
+    )
+  for (const client of [alice, bob])
+    expect((await client.readAll()).map(({ text }) => text)).toEqual(stored)
+})
+
+test('who was offline for 30 s has all 500 messages that were missed, once and in order', async ({
+  gateway,
+  enter,
+}) => {
+  test.setTimeout(180_000)
+  const alice = await Person.register(gateway, 'alice')
+  await Person.register(gateway, 'bob')
+  await alice.join(1)
+  await alice.say(1, 'before')
+  const bob = await enter('bob', { path: '/c/1' })
+  await expect(bob.message('before')).toBeVisible()
+  const since = Date.now()
+  await bob.page.context().setOffline(true)
+  await gateway.kill()
+  await gateway.start()
+  await expect(bob.page.getByText(/offline/i).first()).toBeVisible()
+  for (let number = 0; number < 500; number++) await alice.say(1, `missed ${number}`)
+  await bob.page.waitForTimeout(Math.max(0, 30_000 - (Date.now() - since)))
+  await expect(bob.message('missed')).toHaveCount(0)
+  await bob.page.context().setOffline(false)
+  await expect(
+    bob.page
+      .getByText('missed 0', { exact: true })
+      .or(bob.page.getByText('missed 499', { exact: true }))
+      .first(),
+  ).toBeAttached({ timeout: 40_000 })
+  const stored = (await alice.history(1)).map(({ payload }) => payload)
+  expect(stored).toHaveLength(501)
+  await expect
+    .poll(async () => (await bob.readAll()).map(({ text }) => text), { timeout: 40_000 })
+    .toEqual(stored)
+})
+
+test('a message written offline survives a reload and is sent once', async ({ gateway, enter }) => {
+  await Person.register(gateway, 'alice')
+  const alice = await enter('alice', { path: '/c/1' })
+  await alice.say('online')
+  await expect(alice.message('online')).toHaveAttribute('data-state', 'sent')
+  // The page comes from the gateway, the socket does not.
+  await alice.page.routeWebSocket(/\/ws/, (socket) => socket.close())
+  await gateway.kill()
+  await expect(alice.page.getByRole('button', { name: 'Try now' })).toBeVisible()
+  await alice.say('written offline')
+  await expect(alice.message('written offline')).toHaveAttribute('data-state', 'pending')
+  await gateway.start()
+  await alice.page.reload()
+  await expect(alice.message('written offline')).toHaveAttribute('data-state', 'pending')
+  await alice.page.unrouteAll()
+  await alice.page.reload()
+  await expect(alice.message('written offline')).toHaveAttribute('data-state', 'sent')
+  const stored = (await (await Person.register(gateway, 'reader')).history(1)).map(
+    ({ payload }) => payload,
+  )
+  expect(stored).toEqual(['online', 'written offline'])
+})
+
+test('a refused message says why in plain words, and can be given up', async ({
+  gateway,
+  enter,
+}) => {
+  const owner = await Person.register(gateway, 'owner')
+  await Person.register(gateway, 'alice')
+  const channel = await owner.createChannel('workshop')
+  const alice = await enter('alice', { path: `/c/${channel}` })
+  const join = alice.page.getByRole('button', { name: /^Join/ })
+  if (await join.isVisible()) await join.click()
+  await alice.say('allowed')
+  await expect(alice.message('allowed')).toHaveAttribute('data-state', 'sent')
+  await alice.page.context().setOffline(true)
+  await alice.say('too late')
+  await owner.ask('PUT', `/channels/${channel}/bans/alice`)
+  await alice.page.context().setOffline(false)
+  await expect(alice.page.getByText(/banned|no longer|removed/i).first()).toBeVisible({
+    timeout: 40_000,
+  })
+})
+
+test('a slow network delays and loses nothing', async ({ gateway, enter }) => {
+  await Person.register(gateway, 'alice')
+  const bob = await Person.register(gateway, 'bob')
+  await bob.join(1)
+  const alice = await enter('alice')
+  const network = await alice.page.context().newCDPSession(alice.page)
+  await network.send('Network.enable')
+  await network.send('Network.emulateNetworkConditions', {
+    offline: false,
+    latency: 400,
+    downloadThroughput: 30_000,
+    uploadThroughput: 15_000,
+  })
+  await alice.open(1)
+  for (let number = 0; number < 20; number++) {
+    await bob.say(1, `from bob ${number}`)
+    await alice.say(`from alice ${number}`)
+  }
+  await expect(alice.page.locator('[data-state="pending"]')).toHaveCount(0, { timeout: 40_000 })
+  const stored = (await bob.history(1)).map(({ payload }) => payload)
+  expect(stored).toHaveLength(40)
+  await expect.poll(async () => (await alice.readAll()).map(({ text }) => text)).toEqual(stored)
+})
