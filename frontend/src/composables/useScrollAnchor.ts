@@ -12,6 +12,8 @@ import type { View } from './useMessageList'
 const END_PX = 48
 /** Air below the newest message. */
 const END_GAP_PX = 8
+/** What is scrolled to is shown with a little of what stands before it. */
+const START_GAP_PX = 72
 /** From here on older messages are fetched, so that nobody waits for them. */
 const NEAR_TOP_PX = 1_200
 
@@ -24,6 +26,8 @@ interface Options {
   /** Rows that stay in the page though they are out of sight: under edit, or with the focus. */
   pinned: () => number[]
   nearTop: () => void
+  /** Whether it begins at the newest row. */
+  fromEnd: boolean
 }
 
 /**
@@ -32,7 +36,7 @@ interface Options {
  */
 export function useScrollAnchor(options: Options) {
   const { scroller, sizer, view } = options
-  const atEnd = ref(true)
+  const atEnd = ref(options.fromEnd)
 
   const rowOf = (key: string): HTMLElement | null =>
     sizer.value?.querySelector<HTMLElement>(`[data-key="${CSS.escape(key)}"]`) ?? null
@@ -75,6 +79,7 @@ export function useScrollAnchor(options: Options) {
         estimateSize: options.estimate,
         overscan: 10,
         paddingEnd: END_GAP_PX,
+        scrollPaddingStart: START_GAP_PX,
         anchorTo: 'end' as const,
         followOnAppend: true,
         scrollEndThreshold: END_PX,
