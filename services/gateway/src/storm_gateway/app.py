@@ -38,6 +38,7 @@ from storm_gateway.limits.local import LocalLimits
 from storm_gateway.observability.metrics import Metrics
 from storm_gateway.presence.base import Presence
 from storm_gateway.presence.memory import MemoryPresence
+from storm_gateway.protocol.close_codes import CloseCode
 from storm_gateway.protocol.codec import encode
 from storm_gateway.protocol.events import Durable
 from storm_gateway.store.base import Store
@@ -73,7 +74,15 @@ class Gateway:
         self.bus = _make_bus(config, self.life, self.metrics)
         self.presence = _make_presence(config, self.life, self.metrics)
         self.limits = _make_limits(config, self.life, self.metrics)
-        self.actions = Actions(config, self.store, self.bus, self.metrics, load_secret(config))
+        self.actions = Actions(
+            config,
+            self.store,
+            self.bus,
+            self.metrics,
+            load_secret(config),
+            node=self.node,
+            life=self.life,
+        )
         self.hub = Hub(config, self.store, self.bus, self.presence, self.metrics)
         self.subscriptions = Subscriptions(config, self.hub, self.store, self.metrics)
         self.control = Control(self.hub, self.actions.channels.may_receive, self._is_revoked)
@@ -94,6 +103,7 @@ class Gateway:
         self._recovered = 0  # disruptions after which the store was asked
         self._probing: asyncio.Task[list[str]] | None = None
         self._clock: asyncio.Task[None] | None = None
+        self._reporting: asyncio.Task[None] | None = None
         self._work: set[asyncio.Task[None]] = set()
         self._gc_began = 0.0
         self._look_due = 0.0
@@ -111,6 +121,7 @@ class Gateway:
         await self.bus.start()
         self.bus.on_disruption(self._disrupted)
         await self.bus.subscribe(CONTROL, self._on_control)
+        await self.actions.nodes.start()
         await self.presence.start(self.hub.on_presence)
         await self.limits.start()
         await self.actions.start()
@@ -122,14 +133,17 @@ class Gateway:
             self._clock.cancel()
         if self._probing is not None:
             self._probing.cancel()
+        if self._reporting is not None:
+            self._reporting.cancel()
         for task in [*self._work, *self.edge.tasks]:
             task.cancel()
         await asyncio.gather(
-            *([self._clock] if self._clock else []),
+            *filter(None, (self._clock, self._reporting)),
             *self._work,
             *self.edge.tasks,
             return_exceptions=True,
         )
+        self.actions.nodes.leave()
         await self.control.stop()
         await self.hub.stop()
         await self.limits.stop()
@@ -169,6 +183,11 @@ class Gateway:
             except Exception:  # this task is all the time there is: whatever it was, it goes on
                 log.exception("a second of the node's clock failed")
             self.metrics.save_queue_length.set(self.store.queue_length)
+            if self.actions.nodes.tick(self._lag) and (
+                self._reporting is None or self._reporting.done()
+            ):
+                self._reporting = asyncio.create_task(self._report())
+                self._reporting.add_done_callback(self._ended)
             if now >= repairs:
                 repairs = now + self.config.repair_seconds
                 if not self._work:
@@ -188,6 +207,9 @@ class Gateway:
             await self.hub.compare_heads()
         except StormError as error:
             log.warning("heads cannot be compared: %s", error.message)
+
+    async def _report(self) -> None:
+        self.actions.nodes.report(ready=not await self.ready())
 
     async def _look_for_another_epoch(self) -> None:
         if time.monotonic() < self._epoch_due or self.edge.admission.draining:
@@ -236,7 +258,7 @@ class Gateway:
         if isinstance(event, ControlEvent):
             self.actions.on_control(event)
             self.control.on_event(event)
-            if event.kind == "user_revoked":
+            if event.kind in ("user_revoked", "user_banned"):
                 # The store knows the user's logins by name: those of clocks that are ahead, too.
                 self._look_due = 0.0
 
@@ -246,10 +268,13 @@ class Gateway:
         if control is not None:
             self._on_control(control)
 
-    def _is_revoked(self, subscriber: Subscriber) -> bool:
-        return isinstance(subscriber, Connection) and self.actions.auth.is_revoked(
-            subscriber.identity
-        )
+    def _is_revoked(self, subscriber: Subscriber) -> CloseCode | None:
+        auth = self.actions.auth
+        if auth.is_banned(subscriber.user_id):
+            return CloseCode.FORBIDDEN
+        if isinstance(subscriber, Connection) and auth.is_revoked(subscriber.identity):
+            return CloseCode.AUTHENTICATION_FAILED
+        return None
 
     # --- health ---
 

@@ -12,6 +12,8 @@ from urllib.parse import urlsplit
 from pydantic import Field, SecretStr, ValidationInfo, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+_OWN_SUBJECTS = ("channels.", "nodes", "canary.")
+"""What begins like this on the bus is the gateway's own."""
 MIB = 1024 * 1024
 KIB = 1024
 
@@ -315,8 +317,8 @@ class Config(BaseSettings):
     @field_validator("stream_prefix")
     @classmethod
     def _streams_are_no_channels(cls, value: str) -> str:
-        if "channels.".startswith(value) or value.startswith("channels.") or value == "nodes":
-            raise ValueError(f"{value!r} would let streams into the subjects of channels")
+        if any(own.startswith(value) or value.startswith(own) for own in _OWN_SUBJECTS):
+            raise ValueError(f"{value!r} would let streams into the subjects of channels or nodes")
         return value
 
     @model_validator(mode="after")

@@ -7,7 +7,7 @@
     ├── InvalidRequestError     invalid_request     400  a REST request that cannot be read
     ├── UnauthenticatedError    unauthenticated     401  no token, or a bad one
     ├── ForbiddenError          forbidden           403  known, but not allowed
-    │   ├── BannedError         banned              403  banned from the channel
+    │   ├── BannedError         banned              403  from the channel, or the server
     │   └── AuthorMismatchError author_mismatch     403  a user_id that is not the token's subject
     ├── NotFoundError           not_found           404  no such thing, or none that you may see
     ├── MethodNotAllowedError   method_not_allowed  405

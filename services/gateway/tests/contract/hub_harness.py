@@ -18,6 +18,7 @@ from storm_gateway.hub.hub import Hub
 from storm_gateway.hub.subscribe import Subscriptions
 from storm_gateway.observability.metrics import Metrics
 from storm_gateway.presence.memory import MemoryPresence
+from storm_gateway.protocol.close_codes import CloseCode
 from storm_gateway.protocol.codec import encode
 from storm_gateway.store.records import Committed
 from storm_gateway.store.sql_store import SqlStore
@@ -112,7 +113,7 @@ class Node:
         self.subscriptions = Subscriptions(self.config, self.hub, self.store, self.metrics)
         self.refused: dict[str, Exception] = {}
         self.revoked: set[Subscriber] = set()
-        self.control = Control(self.hub, self.may_receive, lambda c: c in self.revoked)
+        self.control = Control(self.hub, self.may_receive, self._is_revoked)
         self.publishing = True
         self.publish_by: Node = self
         self.hub.on_learned = self.learned
@@ -128,6 +129,9 @@ class Node:
         await self.bus.stop()
         if self.owns_store:
             await self.store.stop()
+
+    def _is_revoked(self, connection: Subscriber) -> CloseCode | None:
+        return CloseCode.AUTHENTICATION_FAILED if connection in self.revoked else None
 
     async def may_receive(self, user_id: str, channel_id: int) -> None:
         if user_id in self.refused:

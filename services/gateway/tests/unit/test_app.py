@@ -19,8 +19,10 @@ def test_half_a_cluster_is_refused_and_told_all_that_it_still_needs(
         assert (f"STORM_{needed.upper()}" in str(refusal.value)) == (needed != name)
 
 
-@pytest.mark.parametrize("prefix", ["channels.", "channels.a", "c", "nodes"])
-def test_streams_cannot_be_given_the_subjects_of_channels(prefix: str) -> None:
+@pytest.mark.parametrize(
+    "prefix", ["channels.", "channels.a", "c", "nodes", "n", "nodes.", "can", "canary.x"]
+)
+def test_streams_cannot_be_given_the_subjects_of_channels_and_nodes(prefix: str) -> None:
     with pytest.raises(ValueError, match="stream_prefix"):
         Config(stream_prefix=prefix)
 

@@ -95,7 +95,7 @@ class AccessCache:
                 self._forget_where(event.user_id, event.channel_id)
         elif event.kind == "channel_deleted":
             self._forget_where("", event.channel_id)
-        elif event.kind == "user_revoked":
+        elif event.kind in ("user_revoked", "user_banned", "user_unbanned"):
             self._forget_where(event.user_id, 0)
 
     def clear(self) -> None:

@@ -12,6 +12,7 @@ from storm_gateway.actions.channels import ChannelActions
 from storm_gateway.actions.jwks import Jwks
 from storm_gateway.actions.members import MemberActions
 from storm_gateway.actions.messages import MessageActions
+from storm_gateway.actions.nodes import Nodes
 from storm_gateway.actions.passwords import Passwords
 from storm_gateway.actions.publisher import Publisher
 from storm_gateway.actions.reads import ReadActions
@@ -46,7 +47,10 @@ class Actions:
         *,
         passwords: Passwords | None = None,
         clock: Callable[[], float] = time.time,
+        node: str = "",
+        life: str = "",
     ) -> None:
+        """``node`` and ``life``: this node's name, and the name of this start of it."""
         self._store = store
         self._jwks = (
             None
@@ -73,10 +77,11 @@ class Actions:
         self.messages = MessageActions(config, store, self.access, self.publisher)
         self.reads = ReadActions(config, store, self.access, self.publisher)
         self.streams = StreamActions(config, bus)
+        self.nodes = Nodes(bus, metrics, node, life)
 
     async def start(self) -> None:
         """Learn what is revoked. The store must run already; subscribes to nothing itself."""
-        self._revoked.load(await self._store.tokens.revocations(self._revoked.since))
+        await self._learn_revocations(self._revoked.since)
         await self._passwords.start()
         if self._jwks is not None:
             await self._jwks.start()
@@ -100,13 +105,17 @@ class Actions:
         """Control events may have been lost: ask the store what they would have told."""
         self.access.clear()
         self.auth.reset()
-        self._revoked.load(await self._store.tokens.revocations(self._revoked.since))
+        await self._learn_revocations(self._revoked.since)
 
     async def look_for_revocations(self) -> bool:
         """Learn what was revoked lately without a word to the nodes, as ``storm user passwd``
-        does. Says whether there was any.
+        does, and who is banned now. Says whether there was any.
         """
-        return self._revoked.load(await self._store.tokens.revocations(self._revoked.lately))
+        return await self._learn_revocations(self._revoked.lately)
+
+    async def _learn_revocations(self, since: float) -> bool:
+        told = self._revoked.bans_told
+        return self._revoked.load(await self._store.tokens.revocations(since), told)
 
     async def _purge(self) -> None:
         while True:

@@ -6,6 +6,7 @@ import secrets
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal
 
 from storm_gateway.actions import names
 from storm_gateway.actions.identity import Identity
@@ -15,9 +16,14 @@ from storm_gateway.actions.revocations import ALWAYS, Revoked
 from storm_gateway.actions.tokens import Tokens
 from storm_gateway.bus.base import ControlEvent
 from storm_gateway.config import Config
-from storm_gateway.errors import ForbiddenError, StormError, UnauthenticatedError
+from storm_gateway.errors import (
+    BannedError,
+    ForbiddenError,
+    StormError,
+    UnauthenticatedError,
+)
 from storm_gateway.store.base import Store
-from storm_gateway.store.records import User
+from storm_gateway.store.records import BANNED, User
 
 ENSURED = 65_536
 DOUBLE_REFRESH_SECONDS = 10.0
@@ -66,8 +72,13 @@ class Auth:
     # --- who is it? ---
 
     def authenticate(self, token: str, *, ticket: bool = False) -> Identity:
-        """The holder of a token; ``ticket``: a ticket is accepted, once."""
+        """The holder of a token; ``ticket``: a ticket is accepted, once.
+
+        ``UnauthenticatedError``: none, or void. ``BannedError``: good, but of who is banned.
+        """
         identity = self._tokens.verify(token, ticket=ticket)
+        if self._revoked.bans(identity.user_id):
+            raise BannedError(BANNED)
         if self._revoked.holds(identity):
             raise UnauthenticatedError("This token was revoked.")
         return identity
@@ -79,6 +90,10 @@ class Auth:
     def is_revoked(self, identity: Identity) -> bool:
         """Whether the identity's token was made void; one that merely expired was not."""
         return self._revoked.holds(identity)
+
+    def is_banned(self, user_id: str) -> bool:
+        """Whether the user is banned from the server."""
+        return self._revoked.bans(user_id)
 
     async def ensure_user(self, identity: Identity) -> None:
         """Make the user of a foreign token that comes for the first time (contract)."""
@@ -92,7 +107,7 @@ class Auth:
 
     def on_control(self, event: ControlEvent) -> None:
         self._revoked.on_control(event)
-        if event.kind == "user_revoked":
+        if event.kind in ("user_revoked", "user_banned"):
             self._ensured.pop(event.user_id, None)
 
     def reset(self) -> None:
@@ -205,6 +220,14 @@ class Auth:
         """
         at = ALWAYS if deleted else self._clock()
         event = ControlEvent("user_revoked", user_id=user_id, at=at)
+        self.on_control(event)
+        self._publisher.control(event)
+
+    def tell_banned(self, user_id: str, banned: bool) -> None:
+        """The store has a ban, or its end: tell every node."""
+        kind: Literal["user_banned", "user_unbanned"]
+        kind = "user_banned" if banned else "user_unbanned"
+        event = ControlEvent(kind, user_id=user_id, at=self._clock())
         self.on_control(event)
         self._publisher.control(event)
 

@@ -10,7 +10,7 @@ from storm_gateway.bus.base import ControlEvent
 from storm_gateway.config import Config
 from storm_gateway.errors import InvalidRequestError, NotFoundError, StormError
 from storm_gateway.store.base import Done, Store
-from storm_gateway.store.records import ChannelView, Join, Joined, Visibility
+from storm_gateway.store.records import Channel, ChannelView, Join, Joined, Visibility
 
 
 class ChannelActions:
@@ -43,6 +43,10 @@ class ChannelActions:
     async def visible_to(self, user_id: str) -> list[ChannelView]:
         """The channels that the user may see, by id."""
         return await self._store.channels.visible_to(user_id)
+
+    async def page(self, limit: int, after: int, contains: str) -> list[Channel]:
+        """Public and private channels by id, for administrators; the caller has checked that."""
+        return await self._store.channels.page(limit, after, contains)
 
     async def get(self, user_id: str, channel_id: int) -> ChannelView:
         await self.may_receive(user_id, channel_id)

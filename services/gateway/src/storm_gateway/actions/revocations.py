@@ -26,6 +26,8 @@ class Revoked:
         self._clock = clock
         self._sessions: dict[str, float] = {}
         self._users: dict[str, float] = {}
+        self._banned: set[str] = set()
+        self._bans_told = 0
 
     @property
     def since(self) -> float:
@@ -37,10 +39,23 @@ class Revoked:
         """For a look at what may have been added without a word; clocks may differ by this."""
         return self._clock() - LATELY_SECONDS
 
-    def load(self, revocations: Revocations) -> bool:
-        """Add what the store knows; nothing known is forgotten. Says whether any was new."""
+    @property
+    def bans_told(self) -> int:
+        """How many bans, and ends of bans, control events have told: see :meth:`load`."""
+        return self._bans_told
+
+    def load(self, revocations: Revocations, bans_told: int) -> bool:
+        """Add what the store knows; nothing known is forgotten but bans that are over. Says
+        whether any was new. ``bans_told``: as it was before the store was asked.
+        """
+        banned = set(revocations.banned)
+        if bans_told != self._bans_told:
+            banned = self._banned  # what was told meanwhile is newer; the next look finds the rest
+        new = bool(banned - self._banned)
+        self._banned = banned
         new = (
-            not self._sessions.keys() >= set(revocations.families)
+            new
+            or not self._sessions.keys() >= set(revocations.families)
             or any(self._users.get(user_id, 0) < at for user_id, at in revocations.users.items())
             or any(self._users.get(user_id) != ALWAYS for user_id in revocations.deleted)
         )
@@ -57,6 +72,13 @@ class Revoked:
             self.session(event.session_id)
         elif event.kind == "user_revoked":
             self.user(event.user_id, event.at)
+        elif event.kind == "user_banned":
+            self._bans_told += 1
+            self._banned.add(event.user_id)
+            self.user(event.user_id, event.at)
+        elif event.kind == "user_unbanned":
+            self._bans_told += 1
+            self._banned.discard(event.user_id)
 
     def session(self, session_id: str) -> None:
         """Every token of this login is void."""
@@ -79,9 +101,15 @@ class Revoked:
         since = self.since
         self._users = {user_id: at for user_id, at in self._users.items() if at > since}
 
+    def bans(self, user_id: str) -> bool:
+        """Whether the user is banned from the server: no token of theirs is any good."""
+        return user_id in self._banned
+
     def holds(self, identity: Identity) -> bool:
         """Whether the token of this identity is void."""
         if identity.session_id and identity.session_id in self._sessions:
+            return True
+        if identity.user_id in self._banned:
             return True
         at = self._users.get(identity.user_id)
         return at is not None and identity.issued_at < at

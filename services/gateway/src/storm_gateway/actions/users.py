@@ -1,5 +1,7 @@
 """People: looking at them, and changing oneself."""
 
+from msgspec import structs
+
 from storm_gateway.actions import names
 from storm_gateway.actions.auth import Auth
 from storm_gateway.actions.publisher import Publisher
@@ -70,11 +72,35 @@ class UserActions:
 
     async def set_admin(self, by: str, user_id: str, admin: bool) -> User:
         """Make somebody a server administrator, or no longer."""
-        if not await self.is_admin(by):
-            raise ForbiddenError("Only a server administrator may do this.")
+        await self.check_admin(by)
         user = await self._store.users.set_admin(user_id, admin)
         self._publisher.control(ControlEvent("access_changed", user_id=user_id))
         return user
+
+    async def ban(self, by: str, user_id: str) -> None:
+        """Keep somebody out of the server: no login, no token, no connection, on any node.
+        Messages and memberships stay.
+        """
+        await self.check_admin(by)
+        await self._store.users.ban(user_id, by)
+        self._auth.tell_banned(user_id, True)
+
+    async def unban(self, by: str, user_id: str) -> None:
+        """Let them in again, by a new login."""
+        await self.check_admin(by)
+        await self._store.users.unban(user_id)
+        self._auth.tell_banned(user_id, False)
+
+    async def check_admin(self, user_id: str) -> None:
+        """``ForbiddenError`` for whoever is no server administrator."""
+        if not await self.is_admin(user_id):
+            raise ForbiddenError("Only a server administrator may do this.")
+
+    async def as_seen_by(self, by: str, users: list[User]) -> list[User]:
+        """Users without what only administrators are told: since when somebody is banned."""
+        if not any(user.banned_at for user in users) or await self.is_admin(by):
+            return users
+        return [structs.replace(user, banned_at=None) for user in users]
 
     async def is_admin(self, user_id: str) -> bool:
         """Whether the user is a server administrator, by the configuration or the store."""

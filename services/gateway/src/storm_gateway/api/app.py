@@ -16,6 +16,7 @@ from storm_gateway.api import (
     members,
     messages,
     operations,
+    server,
     streams,
     users,
 )
@@ -74,7 +75,7 @@ def make_api(
     )
     app.state.edge = edge
     add_handlers(app)
-    parts = (operations, auth, users, channels, members, messages, streams, docs)
+    parts = (operations, auth, users, channels, members, messages, streams, server, docs)
     web = web_router(Path(config.web_dir) if config.web_dir else BUILT)
     routers = [*(part.router for part in parts), web]
     for router in routers:
@@ -103,6 +104,7 @@ def _document(app: FastAPI) -> dict[str, Any]:
             {"name": "members", "description": "Who belongs to a channel."},
             {"name": "messages", "description": "What was said."},
             {"name": "streams", "description": "Events of services, not stored."},
+            {"name": "server", "description": "All of it, for server administrators."},
             {"name": "operations", "description": "Health and metrics."},
         ],
     )

@@ -25,7 +25,7 @@ from storm_gateway.api.models import (
     TicketOut,
     UserOut,
 )
-from storm_gateway.errors import UnauthenticatedError
+from storm_gateway.errors import BannedError, UnauthenticatedError
 from storm_gateway.store.records import User
 
 router = APIRouter(prefix="/auth", tags=["auth"])
@@ -94,7 +94,7 @@ async def logout(
     identity = None
     try:
         identity = edge.authenticate(request)
-    except UnauthenticatedError:
+    except (UnauthenticatedError, BannedError):
         # Logging out must work with whatever is left of a login.
         await edge.count_attempt(request)
     await edge.actions.auth.logout(refresh_token, identity)

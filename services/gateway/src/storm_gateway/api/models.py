@@ -163,6 +163,18 @@ class UserOut(_Out):
     admin: bool = Field(False, description="Whether the user is a server administrator.")
 
 
+class SeenUserOut(UserOut):
+    """A user as others see them."""
+
+    banned_at: Time | None = Field(
+        None,
+        description=(
+            "Since when the user is banned from the server. Only administrators are told, and "
+            "only of those who are banned."
+        ),
+    )
+
+
 class LoginOut(UserOut):
     """The user, and the access token that the cookie holds too."""
 
@@ -276,6 +288,38 @@ class PresenceOut(_Out):
 
     online: int
     users: list[str] | None = Field(description="Null where they are too many to be named.")
+
+
+# --- the server ---
+
+
+class NodeOut(_Out):
+    """A node, as it told of itself a moment ago. Rates are per second, over some seconds."""
+
+    node: str = Field(description="Its name.", examples=["gate-1"])
+    version: str
+    ready: bool = Field(description="Whether it delivers: what its `/readyz` says.")
+    started_at: Time
+    connections: int
+    subscriptions: int = Field(description="Of connections to channels.")
+    messages_per_second: float = Field(description="Stored by this node.")
+    deliveries_per_second: float = Field(description="Events given to connections.")
+    slow_consumers: int = Field(description="Connections closed with 4001 since its start.")
+    loop_lag_seconds: float = Field(description="How late its event loop ran at worst.")
+    memory_bytes: int = Field(description="Resident; 0 where the system does not say.")
+
+
+class ServerChannelOut(_Out):
+    """A channel as administrators see it, whether they belong to it or not."""
+
+    id: int = Field(examples=[1])
+    name: str = Field(examples=["general"])
+    topic: str
+    visibility: Literal["public", "private"]
+    created_by: str
+    created_at: Time
+    head: int = Field(description="The newest seq of its log.")
+    member_count: int
 
 
 # --- messages ---

@@ -13,6 +13,7 @@ from storm_gateway.api.models import (
     DeletedOut,
     Limit,
     RegisterIn,
+    SeenUserOut,
     UserIdPath,
     UserIn,
     UserOut,
@@ -27,12 +28,13 @@ _NOT_YOURS = "Only the user may change this user."
 @router.get(
     "",
     operation_id="list_users",
-    response_model=list[UserOut],
+    response_model=list[SeenUserOut],
+    response_model_exclude_none=True,
     responses=documented(400, 401),
 )
 async def list_users(
     edge: Edge,
-    _: User,
+    user: User,
     limit: Limit = 100,
     after: AfterId = "",
     contains: Annotated[
@@ -45,7 +47,8 @@ async def list_users(
     ] = "",
 ) -> list[records.User]:
     """Users in the order of their ids."""
-    return await edge.actions.users.page(limit, after, contains)
+    found = await edge.actions.users.page(limit, after, contains)
+    return await edge.actions.users.as_seen_by(user.user_id, found)
 
 
 @router.post(
@@ -69,19 +72,21 @@ async def create_user(
 @router.get(
     "/{user_id}",
     operation_id="get_user",
-    response_model=UserOut,
+    response_model=SeenUserOut,
+    response_model_exclude_none=True,
     responses=documented(400, 401, 404),
 )
-async def get_user(edge: Edge, _: User, user_id: UserIdPath) -> records.User:
+async def get_user(edge: Edge, user: User, user_id: UserIdPath) -> records.User:
     """One user."""
-    return await edge.actions.users.get(user_id)
+    found = await edge.actions.users.get(user_id)
+    return (await edge.actions.users.as_seen_by(user.user_id, [found]))[0]
 
 
 @router.patch(
     "/{user_id}",
     operation_id="update_user",
     response_model=UserOut,
-    responses=documented(400, 401, 403, 404, 413, 429),
+    responses=documented(400, 401, 403, 404, 409, 413, 429),
 )
 async def update_user(
     edge: Edge,

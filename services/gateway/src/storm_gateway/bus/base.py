@@ -5,6 +5,8 @@ from typing import Literal, Protocol
 
 import msgspec
 
+from storm_gateway.bus.report import NodeReport
+
 
 class ChannelEvent(msgspec.Struct, tag="c", array_like=True, gc=False):
     """One event of a channel, already encoded: every node writes these very bytes.
@@ -33,6 +35,7 @@ class ControlEvent(msgspec.Struct, tag="n", array_like=True, gc=False):
     ``access_lost``: the user may not receive the channel any more; cut at once.
     ``channel_deleted``: nobody may receive the channel any more.
     ``user_revoked``: every connection and token of the user, issued before ``at``, ends.
+    ``user_banned``: the same, and no token of the user is any good until ``user_unbanned``.
     ``session_revoked``: every connection and token of that login ends.
     ``user_event``: ``body`` goes to all connections of the user (an invitation).
     """
@@ -42,6 +45,8 @@ class ControlEvent(msgspec.Struct, tag="n", array_like=True, gc=False):
         "access_lost",
         "channel_deleted",
         "user_revoked",
+        "user_banned",
+        "user_unbanned",
         "session_revoked",
         "user_event",
     ]
@@ -52,7 +57,7 @@ class ControlEvent(msgspec.Struct, tag="n", array_like=True, gc=False):
     body: bytes = b""
 
 
-BusEvent = ChannelEvent | StreamEvent | ControlEvent
+BusEvent = ChannelEvent | StreamEvent | ControlEvent | NodeReport
 Handler = Callable[[BusEvent], None]
 
 CONTROL = "nodes"

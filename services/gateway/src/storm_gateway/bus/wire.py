@@ -2,7 +2,7 @@
 
 A message on ``channels.<id>`` or on a stream's subject is the JSON of one event, or of several,
 separated by the byte 0x1E, which JSON never holds. An event for one user alone is wrapped:
-``{"audience": "alice", "event": {…}}``. Control events are msgspec's JSON.
+``{"audience": "alice", "event": {…}}``. Control events and nodes' reports are msgspec's JSON.
 """
 
 from collections.abc import Callable, Iterator
@@ -11,6 +11,7 @@ from typing import get_args
 import msgspec
 
 from storm_gateway.bus.base import CONTROL, BusEvent, ChannelEvent, ControlEvent, StreamEvent
+from storm_gateway.bus.report import REPORTS, NodeReport
 from storm_gateway.protocol.events import Durable, ReadEvent, TypingEvent
 
 SEPARATOR = b"\x1e"
@@ -44,12 +45,13 @@ _EPHEMERAL = _tags((TypingEvent, ReadEvent))
 
 _head: Callable[[bytes], _Head] = msgspec.json.Decoder(_Head).decode
 _control: Callable[[bytes], ControlEvent] = msgspec.json.Decoder(ControlEvent).decode
+_report: Callable[[bytes], NodeReport] = msgspec.json.Decoder(NodeReport).decode
 _encode: Callable[[object], bytes] = msgspec.json.Encoder().encode
 
 
 def encode_event(event: BusEvent) -> bytes:
     """The bytes of one event."""
-    if isinstance(event, ControlEvent):
+    if isinstance(event, ControlEvent | NodeReport):
         return _encode(event)
     if isinstance(event, ChannelEvent) and event.audience is not None:
         return b'{"audience":%b,"event":%b}' % (_encode(event.audience), event.body)
@@ -60,6 +62,8 @@ def decoder_of(topic: str) -> Callable[[bytes], BusEvent]:
     """What reads one event of the topic. It raises :class:`GarbageError`, and nothing else."""
     if topic == CONTROL:
         return _read_control
+    if topic == REPORTS:
+        return _read_report
     if topic.startswith(_CHANNEL):
         channel_id = int(topic[len(_CHANNEL) :])
         return lambda data: _read_channel(channel_id, data)
@@ -110,6 +114,13 @@ def _read_stream(subject: str, data: bytes) -> StreamEvent:
     if head.type != "event" or head.subject != subject:
         raise GarbageError("no event of this stream")
     return StreamEvent(subject, data)
+
+
+def _read_report(data: bytes) -> NodeReport:
+    try:
+        return _report(data)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        raise GarbageError("no node's report") from None
 
 
 def _read_control(data: bytes) -> ControlEvent:

@@ -81,7 +81,7 @@ def list_users(
     contains: Annotated[str, typer.Option(help="Only ids that contain this.")] = "",
     data_dir: DataDir = None,
 ) -> None:
-    """List the users: id, since when, whether administrator, display name."""
+    """List the users: id, since when, whether administrator or banned, display name."""
 
     async def work(config: Config) -> None:
         async with opened_store(config) as store:
@@ -96,6 +96,8 @@ def list_users(
 
 def _line(user: User, configured: frozenset[str]) -> str:
     admin = "admin" if user.admin or user.id in configured else "-"
+    if user.banned_at is not None:
+        admin = "banned"
     shown = escape_control(user.display_name)
     return f"{user.id}\t{user.created_at}\t{admin}\t{shown}"
 
@@ -133,5 +135,35 @@ def admin(
         say(f"{user.id} is {'a' if user.admin else 'no'} server administrator")
         if off and user_id in config.admin_ids:
             say("STORM_ADMINS still names this user.")
+
+    run(work(load_config(data_dir=data_dir)))
+
+
+@app.command()
+def ban(
+    user_id: Annotated[str, typer.Argument(metavar="NAME")],
+    data_dir: DataDir = None,
+) -> None:
+    """Keep a user out of the server. What they wrote stays."""
+
+    async def work(config: Config) -> None:
+        async with opened_store(config) as store:
+            await store.users.ban(user_id)
+        say(f"{user_id} is banned; running nodes close their connections within seconds")
+
+    run(work(load_config(data_dir=data_dir)))
+
+
+@app.command()
+def unban(
+    user_id: Annotated[str, typer.Argument(metavar="NAME")],
+    data_dir: DataDir = None,
+) -> None:
+    """Let a banned user log in again."""
+
+    async def work(config: Config) -> None:
+        async with opened_store(config) as store:
+            await store.users.unban(user_id)
+        say(f"{user_id} may log in again, on running nodes within seconds")
 
     run(work(load_config(data_dir=data_dir)))

@@ -14,7 +14,14 @@ from storm_gateway.protocol.websocket import text_frame
 log = logging.getLogger("storm.hub")
 
 MayReceive = Callable[[str, int], Awaitable[None]]
-IsRevoked = Callable[[Subscriber], bool]
+IsRevoked = Callable[[Subscriber], CloseCode | None]
+"""Why a connection may not stay: its token is void, or its user is banned; None: it may."""
+
+
+_REASONS = {
+    CloseCode.AUTHENTICATION_FAILED: "the token was revoked",
+    CloseCode.FORBIDDEN: "banned from this server",
+}
 
 
 class Control:
@@ -56,7 +63,7 @@ class Control:
                     for connection in list(feed):
                         self._tell_one(connection, event.body)
                         hub.detach(connection, feed)
-            case "user_revoked":
+            case "user_revoked" | "user_banned":
                 for connection in hub.connections_of(event.user_id):
                     self._revoke(connection)
             case "session_revoked":
@@ -110,8 +117,9 @@ class Control:
             connection.send(text_frame(body))
 
     def _revoke(self, connection: Subscriber) -> None:
-        if self._is_revoked(connection):
-            connection.close(CloseCode.AUTHENTICATION_FAILED, "the token was revoked")
+        code = self._is_revoked(connection)
+        if code is not None:
+            connection.close(code, _REASONS[code])
 
     def revoke_void(self) -> None:
         """End every connection whose token is void: what told of it may have been lost."""

@@ -185,6 +185,9 @@ class Metrics(Collector):
         self.save_queue_length = Gauge(
             "storm_save_queue_length", "Writes waiting for commit.", registry=r
         )
+        self.nodes = Gauge(
+            "storm_nodes", "Nodes that told lately what they do, this one included.", registry=r
+        )
         self.ready = Gauge("storm_ready", "1 while /readyz answers 200.", registry=r)
         self.build = Gauge("storm_build_info", "Version of the node.", ["version"], registry=r)
         r.register(self)

@@ -54,7 +54,9 @@ class Users(Protocol):
         """``NameTakenError`` when the id exists or once existed."""
 
     async def ensure(self, user_id: str) -> User:
-        """The user; made, without a password, when unknown. Deleted: ``UnauthenticatedError``."""
+        """The user; made, without a password, when unknown. Deleted: ``UnauthenticatedError``;
+        banned: ``BannedError``.
+        """
 
     async def get(self, user_id: str) -> User | None: ...
 
@@ -72,7 +74,17 @@ class Users(Protocol):
     async def rehash(self, user_id: str, old_hash: str, new_hash: str) -> None:
         """The same password, hashed anew: no token ends. Nothing when it was changed meanwhile."""
 
-    async def set_admin(self, user_id: str, admin: bool) -> User: ...
+    async def set_admin(self, user_id: str, admin: bool) -> User:
+        """``ConflictError``: who is banned becomes no administrator."""
+
+    async def ban(self, user_id: str, by: str | None = None) -> User:
+        """Keep a user out of the server: no login, all tokens void, no administrator any more.
+        ``by`` must be a server administrator; None: whoever has the database in their hands.
+        ``ConflictError``: oneself, or the last administrator. Banning twice is no error.
+        """
+
+    async def unban(self, user_id: str) -> User:
+        """Tokens of before stay void. Who is not banned: no error."""
 
     async def delete(self, user_id: str) -> None:
         """Leave all channels, forget name and password, void all tokens; messages stay."""
@@ -90,7 +102,7 @@ class Tokens(Protocol):
         password_hash: str | None = None,
     ) -> bool:
         """Begin a login; False, and nothing is stored, when the user's password is not of
-        ``password_hash`` (any more).
+        ``password_hash`` (any more). ``BannedError``: the user is banned from the server.
         """
 
     async def rotate(
@@ -128,6 +140,9 @@ class Channels(Protocol):
         """
 
     async def get(self, channel_id: int) -> Channel | None: ...
+
+    async def page(self, limit: int, after: int = 0, contains: str = "") -> list[Channel]:
+        """Public and private ones by id, whoever belongs to them; never direct ones."""
 
     async def visible_to(self, user_id: str) -> list[ChannelView]:
         """Public channels and those that the user belongs to; not those banned from. By id."""

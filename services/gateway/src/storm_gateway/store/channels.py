@@ -82,6 +82,26 @@ class SqlChannels:
     async def get(self, channel_id: int) -> Channel | None:
         return await self._backend.reads.run(lambda connection: _find(connection, channel_id))
 
+    async def page(self, limit: int, after: int = 0, contains: str = "") -> list[Channel]:
+        query = (
+            select(*_COLUMNS)
+            .where(
+                channels.c.deleted_at.is_(None),
+                channels.c.visibility != "direct",
+                channels.c.id > after,
+            )
+            .order_by(channels.c.id)
+            .limit(limit)
+        )
+        if contains:
+            query = query.where(
+                channels.c.name.icontains(contains, autoescape=True)
+                | channels.c.topic.icontains(contains, autoescape=True)
+            )
+        dialect = self._backend.dialect
+        rows = await self._backend.reads.run(lambda connection: dialect.rows(connection, query))
+        return [Channel(**_fields(row)) for row in rows]
+
     async def visible_to(self, user_id: str) -> list[ChannelView]:
         query = _views(user_id).where(
             or_(

@@ -70,6 +70,7 @@ STATE_COLUMNS = (
     "member_count",
     "standing",
     "admin",
-    "user deleted",
+    "user gone",
 )
-"""What :meth:`Dialect.states` gives; visibility None: no channel; user deleted None: no user."""
+"""What :meth:`Dialect.states` gives; visibility None: no channel; user gone None: no user, else
+``deleted``, ``banned`` (from the server) or empty."""

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from storm_gateway.errors import (
+    BannedError,
     InvalidCommandError,
     NotFoundError,
     StormError,
@@ -16,7 +17,7 @@ from storm_gateway.errors import (
 from storm_gateway.protocol.events import MemberJoined, MessageEvent
 from storm_gateway.store.base import Rule
 from storm_gateway.store.log import message_event
-from storm_gateway.store.records import Access, Appended, AppendMessage, Join, Joined
+from storm_gateway.store.records import BANNED, Access, Appended, AppendMessage, Join, Joined
 from storm_gateway.store.tables import changes, members, users
 from storm_gateway.store.times import rfc3339
 from storm_gateway.store.transaction import NO_CHANNEL, State, Transaction, states_of
@@ -120,6 +121,8 @@ class _Play:
             raise NotFoundError(NO_CHANNEL)
         if state.user_deleted:
             raise UnauthenticatedError("This user was deleted.")
+        if state.user_banned:
+            raise BannedError(BANNED)
         rule(state.access)
         if not state.user_known and user_id not in self.users:
             self.users[user_id] = (user_id, user_id, self.tx.now, False)

@@ -23,7 +23,8 @@ _LOCK = "SELECT 1 FROM channels WHERE id = ANY($1::bigint[]) ORDER BY id FOR NO 
 
 _STATES = """
 SELECT c.visibility, c.deleted_at IS NOT NULL, c.head, c.member_count, m.standing, u.admin,
-    CASE WHEN u.id IS NULL THEN NULL ELSE u.deleted_at IS NOT NULL END
+    CASE WHEN u.id IS NULL THEN NULL WHEN u.deleted_at IS NOT NULL THEN 'deleted'
+        WHEN u.banned_at IS NOT NULL THEN 'banned' ELSE '' END
 FROM unnest($1::bigint[], $2::text[]) WITH ORDINALITY AS p (channel_id, user_id, at)
 LEFT JOIN channels AS c ON c.id = p.channel_id
 LEFT JOIN members AS m ON m.channel_id = p.channel_id AND m.user_id = p.user_id
@@ -41,7 +42,8 @@ JOIN messages AS m ON m.channel_id = p.channel_id AND m.user_id = p.user_id AND 
 # A round trip less while the channels are locked. Earlier messages have a negative place.
 _LOOK_UP = """
 SELECT p.at, c.visibility, c.deleted_at IS NOT NULL, c.head, c.member_count::bigint, m.standing,
-    u.admin, CASE WHEN u.id IS NULL THEN NULL ELSE u.deleted_at IS NOT NULL END,
+    u.admin, CASE WHEN u.id IS NULL THEN NULL WHEN u.deleted_at IS NOT NULL THEN 'deleted'
+        WHEN u.banned_at IS NOT NULL THEN 'banned' ELSE '' END,
     NULL::bigint, NULL::bigint, NULL::bigint
 FROM unnest($1::bigint[], $2::text[]) WITH ORDINALITY AS p (channel_id, user_id, at)
 LEFT JOIN channels AS c ON c.id = p.channel_id

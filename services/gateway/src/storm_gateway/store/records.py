@@ -19,6 +19,8 @@ class User(msgspec.Struct, omit_defaults=True):
     created_at: str
     admin: bool = False
     deleted: bool = False
+    banned_at: str | None = None
+    """Since when the user is banned from the server."""
 
 
 class Channel(msgspec.Struct, kw_only=True):
@@ -143,6 +145,9 @@ class Replay(msgspec.Struct):
     gap: tuple[int, int] | None
 
 
+BANNED = "You are banned from this server."
+"""What a user who is banned from the server is told, wherever they knock."""
+
 AGAIN_SECONDS = 10.0
 """How long after its use a refresh token may be used again for the same successor."""
 
@@ -163,11 +168,13 @@ class Revocations(msgspec.Struct):
     """What a starting node must know: logins and users whose access tokens are void.
 
     ``users`` maps a user id to the time (seconds since 1970) before which tokens are void.
+    ``banned`` is everybody who is banned from the server now, whenever that began.
     """
 
     families: list[str]
     users: dict[str, float]
     deleted: list[str]
+    banned: list[str] = []
 
 
 class ImportMessage(msgspec.Struct):

@@ -19,7 +19,8 @@ _decode_rows = msgspec.json.Decoder(list[list[Any]]).decode
 
 _STATES = text("""
 SELECT json_group_array(json_array(c.visibility, c.deleted_at IS NOT NULL, c.head, c.member_count,
-    m.standing, u.admin, CASE WHEN u.id IS NULL THEN NULL ELSE u.deleted_at IS NOT NULL END))
+    m.standing, u.admin, CASE WHEN u.id IS NULL THEN NULL WHEN u.deleted_at IS NOT NULL
+        THEN 'deleted' WHEN u.banned_at IS NOT NULL THEN 'banned' ELSE '' END))
 FROM (SELECT value ->> 0 AS channel_id, value ->> 1 AS user_id
       FROM json_each(:rows) ORDER BY key) AS p
 LEFT JOIN channels AS c ON c.id = p.channel_id

@@ -39,6 +39,14 @@ users = Table(
     Column("admin", Boolean, nullable=False, server_default=false()),
     # The row of a deleted user stays: nobody else may take the name of old messages.
     Column("deleted_at", BigInteger),
+    # Since when the user may not come in at all.
+    Column("banned_at", BigInteger),
+)
+Index(
+    "users_banned",
+    users.c.banned_at,
+    sqlite_where=text("banned_at IS NOT NULL"),
+    postgresql_where=text("banned_at IS NOT NULL"),
 )
 
 channels = Table(

@@ -5,8 +5,9 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Select, delete, insert, select, update
 
+from storm_gateway.errors import BannedError
 from storm_gateway.store.backend import Backend
-from storm_gateway.store.records import AGAIN_SECONDS, Revocations, Rotation
+from storm_gateway.store.records import AGAIN_SECONDS, BANNED, Revocations, Rotation
 from storm_gateway.store.tables import refresh_tokens, revocations, users
 from storm_gateway.store.transaction import Transaction
 
@@ -27,13 +28,14 @@ class SqlTokens:
         password_hash: str | None = None,
     ) -> bool:
         def write(tx: Transaction) -> bool:
-            if password_hash is not None:
-                # A change under way on another node is waited for; one that comes later finds
-                # the token.
-                query = select(users.c.password_hash).where(users.c.id == user_id)
-                query = query.with_for_update(read=True)
-                if tx.connection.execute(query).scalar_one_or_none() != password_hash:
-                    return False
+            # A change or a ban under way on another node is waited for; one that comes later
+            # finds the token.
+            query = select(users.c.password_hash, users.c.banned_at).where(users.c.id == user_id)
+            found = tx.connection.execute(query.with_for_update(read=True)).first()
+            if password_hash is not None and (found is None or found[0] != password_hash):
+                return False
+            if found is not None and found[1] is not None:
+                raise BannedError(BANNED)
             _insert(tx, token_hash, family, user_id, expires_at)
             return True
 
@@ -86,12 +88,15 @@ class SqlTokens:
             revocations.c.at >= since
         )
         deleted = select(users.c.id).where(users.c.deleted_at >= since * 1000)
+        banned = select(users.c.id).where(users.c.banned_at.is_not(None))
         rows = await self._backend.reads.run(lambda connection: dialect.rows(connection, revoked))
         gone = await self._backend.reads.run(lambda connection: dialect.rows(connection, deleted))
+        out = await self._backend.reads.run(lambda connection: dialect.rows(connection, banned))
         return Revocations(
             families=[name for kind, name, _ in rows if kind == "family"],
             users={name: at for kind, name, at in rows if kind == "user"},
             deleted=[id_ for (id_,) in gone],
+            banned=[id_ for (id_,) in out],
         )
 
     async def purge(self, now: float) -> int:

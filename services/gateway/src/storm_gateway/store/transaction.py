@@ -41,6 +41,8 @@ class State(msgspec.Struct, gc=False):
     access: Access
     user_known: bool
     user_deleted: bool
+    user_banned: bool = False
+    """From the server; a ban from the channel is the standing in ``access``."""
 
 
 class Transaction:
@@ -141,7 +143,7 @@ def states_of(
     known: dict[int, ChannelState] = {}
     found: list[State | None] = []
     for (channel_id, user_id), row in zip(pairs, rows, strict=True):
-        visibility, deleted, head, count, standing, admin, user_deleted = row
+        visibility, deleted, head, count, standing, admin, user_gone = row
         if visibility is None:
             found.append(None)
             continue
@@ -152,5 +154,13 @@ def states_of(
         access = Access(
             channel_id, visibility, bool(deleted), standing, bool(admin) or user_id in admin_ids
         )
-        found.append(State(channel, access, user_deleted is not None, bool(user_deleted)))
+        found.append(
+            State(
+                channel,
+                access,
+                user_gone is not None,
+                user_gone == "deleted",
+                user_gone == "banned",
+            )
+        )
     return found

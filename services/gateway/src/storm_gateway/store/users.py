@@ -2,12 +2,19 @@
 
 from typing import Any
 
-from sqlalchemy import Connection, Row, insert, select, update
+from sqlalchemy import Connection, Row, Select, insert, select, update
 
-from storm_gateway.errors import NameTakenError, NotFoundError, UnauthenticatedError
+from storm_gateway.errors import (
+    BannedError,
+    ConflictError,
+    NameTakenError,
+    NotFoundError,
+    UnauthenticatedError,
+)
+from storm_gateway.store import bans
 from storm_gateway.store.backend import Backend
 from storm_gateway.store.members import leave_all
-from storm_gateway.store.records import User
+from storm_gateway.store.records import BANNED, User
 from storm_gateway.store.tables import users
 from storm_gateway.store.times import rfc3339
 from storm_gateway.store.tokens import revoke_user
@@ -19,6 +26,7 @@ _COLUMNS = (
     users.c.created_at,
     users.c.admin,
     users.c.deleted_at,
+    users.c.banned_at,
 )
 NO_USER = "There is no such user."
 
@@ -51,6 +59,8 @@ class SqlUsers:
         user = self._user(found)
         if user.deleted:
             raise UnauthenticatedError("This user was deleted.")
+        if user.banned_at is not None:
+            raise BannedError(BANNED)
         return user
 
     async def get(self, user_id: str) -> User | None:
@@ -108,9 +118,26 @@ class SqlUsers:
         await self._backend.commits.write(write)
 
     async def set_admin(self, user_id: str, admin: bool) -> User:
-        return await self._backend.commits.write(
-            lambda tx: self._change(tx, user_id, {"admin": admin})
-        )
+        def write(tx: Transaction) -> User:
+            if admin and tx.connection.execute(_banned(user_id)).scalar_one_or_none() is not None:
+                raise ConflictError("This user is banned from the server: lift the ban first.")
+            return self._change(tx, user_id, {"admin": admin})
+
+        return await self._backend.commits.write(write)
+
+    async def ban(self, user_id: str, by: str | None = None) -> User:
+        def write(tx: Transaction) -> User:
+            bans.ban(tx, user_id, by)
+            return self._user(_find(tx.connection, user_id))
+
+        return await self._backend.commits.write(write)
+
+    async def unban(self, user_id: str) -> User:
+        def write(tx: Transaction) -> User:
+            bans.unban(tx, user_id)
+            return self._user(_find(tx.connection, user_id))
+
+        return await self._backend.commits.write(write)
 
     async def delete(self, user_id: str) -> None:
         def write(tx: Transaction) -> None:
@@ -138,18 +165,25 @@ class SqlUsers:
         return self._user(_find(tx.connection, user_id))
 
     def _user(self, row: Any) -> User:
-        id_, display_name, created_at, admin, deleted_at = row
+        id_, display_name, created_at, admin, deleted_at, banned_at = row
+        stays = deleted_at is None and banned_at is None
         return User(
             id=id_,
             display_name=display_name,
             created_at=rfc3339(created_at),
-            admin=bool(admin) or (deleted_at is None and id_ in self._backend.settings.admin_ids),
+            admin=bool(admin) or (stays and id_ in self._backend.settings.admin_ids),
             deleted=deleted_at is not None,
+            banned_at=None if banned_at is None else rfc3339(banned_at),
         )
 
 
 def _find(connection: Connection, user_id: str) -> Row[*tuple[Any, ...]] | None:
     return connection.execute(select(*_COLUMNS).where(users.c.id == user_id)).first()
+
+
+def _banned(user_id: str) -> Select[Any]:
+    # Locked: a ban on another node is waited for.
+    return select(users.c.banned_at).where(users.c.id == user_id).with_for_update()
 
 
 def _insert(tx: Transaction, user_id: str, display_name: str, password_hash: str | None) -> None:
