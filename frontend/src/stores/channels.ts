@@ -94,8 +94,10 @@ export const useChannelsStore = defineStore('channels', () => {
       const there = new Set(list.map(({ id }) => id))
       // Left, removed from or deleted while offline. What was added meanwhile stays.
       for (const id of before) if (!there.has(id)) forget(id)
-      for (const channel of byUse(list)) {
-        if (channel.role !== null) subscriptions.add(channel.id, channel.head, false)
+      const ofUser = list.filter(({ role }) => role !== null)
+      // The one to be kept longest last.
+      for (const { id, head } of byUse(ofUser).slice(0, subscriptions.limit).reverse()) {
+        subscriptions.add(id, head, false)
       }
       void counts.lookForMentions()
     } catch (failure) {

@@ -45,6 +45,7 @@ export const useConnectionStore = defineStore('connection', () => {
   /** What the server said when it ended the connection, until the next one. */
   const serverSaid = shallowRef<{ reason: string } | null>(null)
   let checkedAt = -Infinity
+  let listening: (() => void)[] = []
 
   watch(
     () => (session.phase === 'authenticated' ? (session.user?.id ?? null) : null),
@@ -67,27 +68,36 @@ export const useConnectionStore = defineStore('connection', () => {
       accessToken: renewAccessToken,
       history: messages.history,
     })
-    const outbox = new Outbox(new IndexedDbOutboxStorage(), (entry) => sendEntry(entry), {
-      userId,
-    })
+    // Bound to this connection: what a user wrote never goes out in the name of the next one.
+    const send = async (entry: OutboxEntry): Promise<Ack> => {
+      const { ref: entryRef, channel_id, payload } = entry
+      const ack = await client.command({ type: 'message', channel_id, payload, ref: entryRef })
+      if (gateway.client === client) messages.acked(entry, ack)
+      return ack
+    }
+    const outbox = new Outbox(new IndexedDbOutboxStorage(), send, { userId })
     gateway.client = client
     gateway.outbox = outbox
-    client.on('status', statusChanged)
-    client.on('hello', (hello) => {
-      limits.value = hello.limits
-      channels.setLimit(hello.limits.channels)
-    })
-    client.on('event', apply)
-    client.on('reset', ({ channelId }) => {
-      void channels.reset(channelId).catch(() => undefined)
-      void messages.reset(channelId)
-    })
-    outbox.on('change', () => messages.outboxChanged(outbox.entries()))
+    listening = [
+      client.on('status', statusChanged),
+      client.on('hello', (hello) => {
+        limits.value = hello.limits
+        channels.setLimit(hello.limits.channels)
+      }),
+      client.on('event', apply),
+      client.on('reset', ({ channelId }) => {
+        void channels.reset(channelId).catch(() => undefined)
+        void messages.reset(channelId)
+      }),
+      outbox.on('change', () => messages.outboxChanged(outbox.entries())),
+    ]
     void channels.load()
     client.start()
   }
 
   function stop(): void {
+    for (const end of listening) end()
+    listening = []
     gateway.client?.stop()
     gateway.client = null
     gateway.outbox = null
@@ -104,13 +114,6 @@ export const useConnectionStore = defineStore('connection', () => {
     const outbox = gateway.outbox
     for (const { ref: entry } of outbox?.entries() ?? []) await outbox?.discard(entry)
   })
-
-  async function sendEntry(entry: OutboxEntry): Promise<Ack> {
-    const { ref: entryRef, channel_id, payload } = entry
-    const ack = await gateway.command({ type: 'message', channel_id, payload, ref: entryRef })
-    messages.acked(entry, ack)
-    return ack
-  }
 
   function statusChanged(now: ConnectionStatus): void {
     status.value = now

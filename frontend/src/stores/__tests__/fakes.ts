@@ -35,8 +35,9 @@ export class FakeClient {
   }
 
   on(type: string, listener: (what: never) => void): () => void {
-    this.listeners.set(type, [...(this.listeners.get(type) ?? []), listener])
-    return () => undefined
+    const others = this.listeners.get(type) ?? []
+    this.listeners.set(type, [...others, listener])
+    return () => this.listeners.delete(type)
   }
 
   private tell(type: string, what: unknown): void {
@@ -120,7 +121,7 @@ export class FakeOutbox {
 
   on(_type: string, listener: () => void): () => void {
     this.listeners.push(listener)
-    return () => undefined
+    return () => (this.listeners = [])
   }
 
   private changed(): void {
