@@ -6,7 +6,7 @@ Nobody else writes here, so that it is the probe itself that notices the return.
 import asyncio
 import os
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -16,8 +16,10 @@ from store_postgres import Databases, execute
 
 from storm_gateway.errors import UnavailableError
 from storm_gateway.stack.disk import SmallDisk, SmallDiskPostgres, limit_files, missing
+from storm_gateway.store.group_commit import GroupCommit
 from storm_gateway.store.sql_store import SqlStore
 from storm_gateway.store.tables import meta
+from storm_gateway.store.transaction import Transaction
 from storm_gateway.store.write_health import QUIET_SECONDS
 
 LACK = missing()
@@ -58,6 +60,11 @@ async def said(harness: Harness) -> str:
     except UnavailableError as error:
         return error.message
     return ""
+
+
+def commits_of(harness: Harness) -> GroupCommit:
+    assert isinstance(harness.store, SqlStore)
+    return harness.store._commits
 
 
 async def green(harness: Harness) -> float:
@@ -217,3 +224,36 @@ async def test_a_well_database_is_written_to_once_and_then_only_asked(harness: H
     for _ in range(20):
         assert await said(harness) == ""
     assert await store._reads.run(written) == before
+
+
+@only_sqlite
+async def test_a_probe_that_finds_no_page_is_refused_as_well(harness: Harness) -> None:
+    commits = commits_of(harness)
+
+    def limit(pages: int) -> Callable[[Transaction], int]:
+        # The limit counts from the file's own pages.
+        return lambda tx: int(
+            tx.connection.exec_driver_sql(f"PRAGMA max_page_count={pages}").scalar_one()
+        )
+
+    await commits.write(limit(1))
+    assert await said(harness) == "cannot write: the disk is full"
+    await commits.write(limit(1_000_000))
+    await green(harness)
+
+
+async def test_a_probe_shares_its_transaction_with_nobody(harness: Harness) -> None:
+    commits = commits_of(harness)
+    seen: dict[str, Transaction] = {}
+
+    def write(name: str) -> Callable[[Transaction], None]:
+        return lambda tx: seen.__setitem__(name, tx)
+
+    await asyncio.gather(
+        commits.write(write("before")),
+        commits.write(write("probe"), alone=True),
+        harness.append(GENERAL, "alice"),
+        commits.write(write("after")),
+    )
+    assert seen["probe"] is not seen["before"]
+    assert seen["probe"] is not seen["after"]
