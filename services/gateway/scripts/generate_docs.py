@@ -3,7 +3,8 @@
     python services/gateway/scripts/generate_docs.py           writes what changed
     python services/gateway/scripts/generate_docs.py --check   says what is stale, ends with 1
 
-Whole files: docs/asyncapi.yaml, docs/openapi.json. Tables between two markers in documents that
+Whole files: docs/asyncapi.yaml, docs/openapi.json, and the types of the web client in
+frontend/src/protocol. Tables between two markers in documents that
 people write: the settings in docs/configuration.md, the metrics in docs/metrics.md.
 """
 
@@ -22,10 +23,12 @@ from pydantic import SecretStr
 from storm_gateway.app import Gateway
 from storm_gateway.config import Config
 from storm_gateway.observability.metrics import Metrics
+from storm_gateway.protocol import typescript
 from storm_gateway.protocol.asyncapi import asyncapi_document
 
 ROOT = Path(__file__).resolve().parents[3]
 DOCS = ROOT / "docs"
+CLIENT_TYPES = ROOT / "frontend/src/protocol"
 PYPROJECT = ROOT / "services/gateway/pyproject.toml"
 
 
@@ -131,6 +134,8 @@ def documents() -> dict[Path, str]:
         (DOCS / "metrics.md", "metrics", metrics()),
     ):
         made[path] = between(path.read_text(encoding="utf-8"), name, table)
+    types = typescript.files(asyncapi_document(version()), openapi_document())
+    made |= {CLIENT_TYPES / name: text for name, text in types.items()}
     return made
 
 
@@ -145,8 +150,9 @@ def main(arguments: list[str]) -> int:
         for path in stale:
             print(f"stale: {path.relative_to(ROOT)} (make docs writes it)")  # noqa: T201 a script
         return 1 if stale else 0
+    made = documents() if stale else {}
     for path in stale:
-        path.write_text(documents()[path], encoding="utf-8")
+        path.write_text(made[path], encoding="utf-8")
         print(f"written: {path.relative_to(ROOT)}")  # noqa: T201 a script
     return 0
 
