@@ -1,32 +1,10 @@
-import type { Channel, User } from '@/protocol'
+import type { Node, SeenUser, ServerChannel } from '@/protocol'
 
 import { request } from './client'
 
-/** A node as administrators see it. */
-export interface ServerNode {
-  node: string
-  version: string
-  ready: boolean
-  started_at: string
-  connections: number
-  subscriptions: number
-  messages_per_second: number
-  deliveries_per_second: number
-  slow_consumers: number
-  loop_lag_seconds: number
-  memory_bytes: number
-}
+export type { Node as ServerNode, SeenUser as ServerUser, ServerChannel } from '@/protocol'
 
-export type ServerChannel = Pick<
-  Channel,
-  'id' | 'name' | 'topic' | 'visibility' | 'created_by' | 'created_at' | 'head' | 'member_count'
->
-
-export interface ServerUser extends User {
-  banned_at: string | null
-}
-
-export const nodes = (): Promise<ServerNode[]> => request('GET', '/server/nodes')
+export const nodes = (): Promise<Node[]> => request('GET', '/server/nodes')
 
 /** Every channel that is not direct, private ones too, by id. */
 export const channels = (
@@ -35,9 +13,9 @@ export const channels = (
 
 export const users = (
   query: { contains?: string; after?: string; limit?: number } = {},
-): Promise<ServerUser[]> => request('GET', '/users', { query })
+): Promise<SeenUser[]> => request('GET', '/users', { query })
 
-export const setAdmin = (userId: string, admin: boolean): Promise<ServerUser> =>
+export const setAdmin = (userId: string, admin: boolean): Promise<SeenUser> =>
   request('PATCH', `/users/${encodeURIComponent(userId)}`, { body: { admin } })
 
 export const ban = (userId: string): Promise<void> =>

@@ -111,7 +111,7 @@ export class FakeOutbox {
   flushes = 0
 
   constructor(
-    private readonly storage: unknown,
+    _storage: unknown,
     private readonly send: (entry: OutboxEntry) => Promise<Ack>,
     private readonly options: { userId: string },
   ) {
