@@ -76,13 +76,11 @@ export interface View {
 const LINE_PX = 24
 const LINE_CHARACTERS = 90
 
-export function estimateOf(rows: readonly TimelineRow[], index: number): number {
-  const row = rows[index]
+/** Asked of every row with every change: it looks at nothing that is not at hand. */
+export function estimateOf(row: TimelineRow | undefined): number {
   if (row === undefined || row.kind === 'notice') return 28
-  const before = rows[index - 1]
   const lines = 1 + Math.floor(row.payload.length / LINE_CHARACTERS)
-  const alone = before === undefined || !isGrouped(before, row)
-  return 4 + lines * LINE_PX + (alone ? 32 : 0) + (row.reactions.length > 0 ? 32 : 0)
+  return 24 + lines * LINE_PX + (row.reactions.length > 0 ? 32 : 0)
 }
 
 /** A timeline as a list to show. */
@@ -96,7 +94,6 @@ export function useMessageList(timeline: Ref<Timeline>) {
     view,
     shape: (index: number): RowShape | null =>
       shapeOf(view.value.rows, index, timeline.value.firstUnreadSeq),
-    estimate: (index: number): number => estimateOf(view.value.rows, index),
     firstUnread: (): number => firstUnreadIndex(view.value.rows, timeline.value.firstUnreadSeq),
     countAfter: (seq: number, self: string | null): number =>
       countAfter(view.value.rows, seq, self),

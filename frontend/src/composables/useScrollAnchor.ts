@@ -1,12 +1,13 @@
 import {
   defaultRangeExtractor,
   elementScroll,
+  measureElement,
   useVirtualizer,
   type Virtualizer,
 } from '@tanstack/vue-virtual'
 import { computed, nextTick, onBeforeUnmount, onMounted, ref, watch, type Ref } from 'vue'
 
-import type { View } from './useMessageList'
+import { estimateOf, type View } from './useMessageList'
 
 /** Within this distance of the end one counts as being there. */
 const END_PX = 48
@@ -22,7 +23,6 @@ interface Options {
   /** As high as all rows together. */
   sizer: Ref<HTMLElement | null>
   view: Ref<View>
-  estimate: (index: number) => number
   /** Rows that stay in the page though they are out of sight: under edit, or with the focus. */
   pinned: () => number[]
   nearTop: () => void
@@ -76,13 +76,25 @@ export function useScrollAnchor(options: Options) {
         count: rows.length,
         getScrollElement: () => scroller.value,
         getItemKey: (index: number) => rows[index]?.key ?? index,
-        estimateSize: options.estimate,
+        estimateSize: (index: number) => estimateOf(rows[index]),
         overscan: 10,
         paddingEnd: END_GAP_PX,
         scrollPaddingStart: START_GAP_PX,
         anchorTo: 'end' as const,
         followOnAppend: true,
         scrollEndThreshold: END_PX,
+        // The browser tells sizes before it paints; asking for one of a row that has just come
+        // would have it lay out the page for each.
+        measureElement: (
+          element: HTMLElement,
+          entry: ResizeObserverEntry | undefined,
+          instance: Virtualizer<HTMLElement, HTMLElement>,
+        ) => {
+          if (entry) return measureElement(element, entry, instance)
+          const index = instance.indexFromElement(element)
+          const key = rows[index]?.key ?? index
+          return instance.itemSizeCache.get(key) ?? estimateOf(rows[index])
+        },
         // A browser scrolls no further than there is something to see.
         scrollToFn: (
           offset: number,
