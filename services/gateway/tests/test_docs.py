@@ -123,7 +123,7 @@ def check_metrics(document: str) -> list[str]:
     return compared("metric", metric_names(), table)
 
 
-BEYOND_OPENAPI = {"GET /ws", "GET /events", "GET /docs", "GET /openapi.json"}
+BEYOND_OPENAPI = {"GET /", "GET /ws", "GET /events", "GET /docs", "GET /openapi.json"}
 """Answered outside the OpenAPI description, or by its absence."""
 
 
