@@ -73,6 +73,19 @@ def test_users_are_added_listed_and_made_administrators() -> None:
     assert "nobody" in good("user", "add", "nobody", "--no-password", "--display-name", "No Body")
 
 
+def test_users_are_banned_and_let_in_again_but_not_the_last_administrator() -> None:
+    good("user", "add", "bob", "--no-password")
+    good("user", "add", "alice", "--no-password", "--admin")
+    assert good("user", "ban", "bob").startswith("bob is banned")
+    assert "\tbanned\t" in good("user", "list", "--contains", "bob")
+    assert "lift the ban" in bad("user", "admin", "bob")
+    assert good("user", "unban", "bob").startswith("bob may log in again")
+    assert "\t-\t" in good("user", "list", "--contains", "bob")
+    assert "last server administrator" in bad("user", "ban", "alice")
+    assert "no such user" in bad("user", "ban", "nobody")
+    assert "no such user" in bad("user", "unban", "nobody")
+
+
 def test_an_administrator_of_the_settings_is_named_as_one(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("STORM_ADMINS", "bob")
     good("user", "add", "bob", "--no-password")
