@@ -55,7 +55,7 @@ export class TimelineRows {
 
   /** A new array each time: a page draws what it was given. */
   rows(): TimelineRow[] {
-    return [...this.sent, ...this.unsent]
+    return (this.sent as TimelineRow[]).concat(this.unsent)
   }
 
   /** The newest message of a user that can still be changed. */
@@ -282,7 +282,9 @@ export class TimelineRows {
 
   private insert(row: SentRow): void {
     this.index(row)
-    this.sent.splice(position(this.sent, row.seq), 0, row)
+    const at = position(this.sent, row.seq)
+    if (at === this.sent.length) this.sent.push(row)
+    else this.sent.splice(at, 0, row)
   }
 
   private replace(old: SentRow, row: SentRow): void {

@@ -194,8 +194,8 @@ export class FakeOutbox {
 export const fakeRealtime = {
   GatewayClient: FakeClient,
   Outbox: FakeOutbox,
-  IndexedDbOutboxStorage: class {},
-  MemoryOutboxStorage: class {},
+  IndexedDbOutboxStorage: vi.fn(),
+  MemoryOutboxStorage: vi.fn(),
 }
 
 type Answer = { status: number; body?: unknown; headers?: Record<string, string> }

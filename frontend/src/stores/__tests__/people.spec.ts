@@ -8,7 +8,7 @@ import { usePresenceStore } from '../presence'
 import { useSessionStore } from '../session'
 import { useTypingStore } from '../typing'
 import { useUsersStore } from '../users'
-import { answer, FakeClient, FakeServer, newBrowser, settle } from './fakes'
+import { answer, FakeClient, FakeServer, frame, newBrowser, settle } from './fakes'
 import { at } from './log'
 
 vi.mock('@/realtime', async () => (await import('./fakes')).fakeRealtime)
@@ -54,7 +54,7 @@ describe('names of users', () => {
     const users = useUsersStore()
     const ids = Array.from({ length: 90 }, (_, n) => `user${n}`)
     ids.forEach(users.displayName)
-    for (let n = 0; n < 40; n++) await settle()
+    for (let n = 0; n < 10; n++) await frame()
     expect(ids.map(users.displayName)).toEqual(ids.map((id) => `The ${id}`))
   })
 

@@ -8,14 +8,14 @@ import { useDraftsStore } from '../drafts'
 import { useMessagesStore } from '../messages'
 import { useSessionStore } from '../session'
 import { useToastsStore } from '../toasts'
-import { answer, FakeClient, FakeOutbox, FakeServer, newBrowser, newPage, settle } from './fakes'
+import { answer, FakeOutbox, FakeServer, newBrowser, newPage, settle } from './fakes'
 import { entryOf } from './log'
+import { client, kept, logIn } from './harness'
 
 vi.mock('@/realtime', async () => (await import('./fakes')).fakeRealtime)
 
 let server: FakeServer
 
-const client = (): FakeClient => FakeClient.latest as FakeClient
 const toasts = (): string[] => useToastsStore().items.map(({ text }) => text)
 const refused = () => answer(401, { code: 'unauthenticated', message: 'No token.' })
 const person = (id: string) => ({ id, display_name: id, created_at: '', admin: false })
@@ -25,13 +25,6 @@ beforeEach(async () => {
   server = new FakeServer()
   await setLocale('en')
 })
-
-async function logIn(): Promise<void> {
-  useConnectionStore()
-  await useSessionStore().restore()
-  await settle()
-  client().online()
-}
 
 describe('a session', () => {
   it('is restored from the cookies', async () => {
@@ -127,7 +120,7 @@ describe('the end of a session', () => {
     expect(useChannelsStore().mine).toEqual([])
     expect(useMessagesStore().timeline(1).rows).toEqual([])
     expect(FakeOutbox.stored.map(({ ref }) => ref)).toEqual(['of-ann'])
-    expect(JSON.stringify({ ...localStorage })).not.toContain('secret')
+    expect(kept()).not.toContain('secret')
     expect(Object.keys(localStorage).filter((name) => name.endsWith('.me'))).toEqual([])
   })
 
@@ -208,7 +201,7 @@ describe('the connection', () => {
     expect(options.url).toMatch(/^ws:.*\/ws$/)
     expect(await options.ticket()).toBe('ticket-1')
     expect(await options.accessToken()).toBe('access-1')
-    expect(JSON.stringify({ ...localStorage })).not.toMatch(/ticket-1|access-1/)
+    expect(kept()).not.toMatch(/ticket-1|access-1/)
   })
 
   it('says how it is, and what the server said', async () => {

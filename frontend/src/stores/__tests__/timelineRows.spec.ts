@@ -294,8 +294,8 @@ function story(seed: number): { rows: TimelineRows; log: ServerLog } {
       const page = log.page({ before, limit: 5 })
       inFlight.push(() => {
         older = false
-        if (rows.oldestSeq !== before) return rows.unwatch(events)
-        rows.merge(page, events)
+        if (rows.oldestSeq === before) rows.merge(page, events)
+        else rows.unwatch(events)
       })
     })
   }
