@@ -100,7 +100,7 @@ export function useRecentEmoji() {
   recent.value ??= readRecent()
   return {
     recent: recent as Ref<string[]>,
-    remember(emoji: string): void {
+    remember: (emoji: string): void => {
       recent.value = [emoji, ...(recent.value ?? []).filter((one) => one !== emoji)].slice(
         0,
         RECENT,

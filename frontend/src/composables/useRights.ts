@@ -4,8 +4,6 @@ import { useChannelsStore } from '@/stores/channels'
 import { useSessionStore } from '@/stores/session'
 import type { TimelineRow } from '@/stores/messages'
 
-type Role = 'owner' | 'moderator' | 'member'
-
 /** What one may do in a channel. The server decides; this only spares people the refusals. */
 export function useRights(channelId: Ref<number>) {
   const channels = useChannelsStore()
@@ -14,7 +12,7 @@ export function useRights(channelId: Ref<number>) {
   const channel = computed(() => channels.byId.get(channelId.value) ?? null)
   const self = computed(() => session.user?.id ?? null)
   const isDirect = computed(() => channel.value?.visibility === 'direct')
-  const role = computed(() => (channel.value?.role ?? null) as Role | null)
+  const role = computed(() => channel.value?.role ?? null)
   // Administrators of the server are as owners, but not where two people talk.
   const isAdmin = computed(() => session.user?.admin === true && !isDirect.value)
   const mayManage = computed(() => !isDirect.value && (isAdmin.value || role.value === 'owner'))

@@ -9,9 +9,7 @@ const NEAR = 0.9
 
 /** As the server counts: a character outside of the BMP is one, not two. */
 export function charactersOf(text: string): number {
-  let count = 0
-  for (const _ of text) count += 1
-  return count
+  return text.length - (text.match(/[\uD800-\uDBFF][\uDC00-\uDFFF]/g)?.length ?? 0)
 }
 
 /** How much of the limit of a message a text takes. */

@@ -17,7 +17,7 @@ const drafts = new Map<number, string>()
 function open(some: object = {}): void {
   const pinia = createPinia()
   setActivePinia(pinia)
-  send = vi.spyOn(useMessagesStore(), 'send').mockResolvedValue(undefined as never) as never
+  send = vi.spyOn(useMessagesStore(), 'send').mockResolvedValue() as never
   notify = vi.spyOn(useTypingStore(), 'notify').mockReturnValue(undefined) as never
   vi.spyOn(useDraftsStore(), 'get').mockImplementation((id) => drafts.get(id) ?? '')
   vi.spyOn(useDraftsStore(), 'set').mockImplementation((id, text) => void drafts.set(id, text))
@@ -99,9 +99,7 @@ describe('the composer', () => {
   it('says nothing of the limit while it is far, and takes the server’s', async () => {
     await field().setValue('x'.repeat(91))
     expect(wrapper.find('[data-testid="limit"]').exists()).toBe(false)
-    useConnectionStore().$patch((state) => {
-      state.limits = { payload_characters: 100 } as never
-    })
+    useConnectionStore().limits = { payload_characters: 100 } as never
     await wrapper.vm.$nextTick()
     expect(wrapper.get('[data-testid="limit"]').text()).toBe('9 characters left')
   })
@@ -119,9 +117,7 @@ describe('the composer', () => {
   })
 
   it('goes on while offline, and says that messages wait', async () => {
-    useConnectionStore().$patch((state) => {
-      state.status = { kind: 'offline' }
-    })
+    useConnectionStore().status = { kind: 'offline' }
     await field().setValue('later')
     expect(wrapper.text()).toContain('You are offline')
     await press('Enter')

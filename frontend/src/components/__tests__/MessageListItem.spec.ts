@@ -29,9 +29,7 @@ function show(row: TimelineRow, situation: Situation = {}): VueWrapper {
   const { role = 'member', admin = false, visibility = 'public', editing = null } = situation
   const pinia = createPinia()
   setActivePinia(pinia)
-  useSessionStore().$patch((state) => {
-    state.user = { id: 'alice', display_name: 'Alice', created_at: '', admin } as never
-  })
+  useSessionStore().user = { id: 'alice', display_name: 'Alice', created_at: '', admin }
   vi.spyOn(useUsersStore(), 'displayName').mockImplementation((id) => id)
   useChannelsStore().byId.set(1, { id: 1, name: 'general', role, visibility } as never)
   const Pane = defineComponent({
@@ -122,8 +120,8 @@ describe('what a message says of itself', () => {
   it('why it was not sent, with a way to send it again or to let it be', async () => {
     const row = rowOf(1, { state: 'failed', ref: 'r-1', error: { code: 'banned', message: 'no' } })
     const wrapper = show(row)
-    const retry = vi.spyOn(useMessagesStore(), 'retry').mockReturnValue(undefined as never)
-    const discard = vi.spyOn(useMessagesStore(), 'discard').mockReturnValue(undefined as never)
+    const retry = vi.spyOn(useMessagesStore(), 'retry').mockResolvedValue()
+    const discard = vi.spyOn(useMessagesStore(), 'discard').mockResolvedValue()
     expect(wrapper.get('[role="alert"]').text()).toBe('Not sent. You are banned from this channel.')
     const [again, away] = wrapper.findAll('button')
     await again?.trigger('click')
@@ -145,7 +143,7 @@ describe('what a message says of itself', () => {
 describe('editing', () => {
   it('saves what has changed, and only that', async () => {
     const wrapper = show(rowOf(7), { editing: 7 })
-    const edit = vi.spyOn(useMessagesStore(), 'edit').mockResolvedValue(undefined as never)
+    const edit = vi.spyOn(useMessagesStore(), 'edit').mockResolvedValue(undefined)
     const field = wrapper.get<HTMLTextAreaElement>('textarea')
     expect(field.element.value).toBe('message 7')
     await field.trigger('keydown', { key: 'Enter' })

@@ -43,7 +43,7 @@ describe('loading', () => {
     const fetching = vi
       .fn<typeof fetch>()
       .mockRejectedValueOnce(new TypeError('offline'))
-      .mockImplementation(async () => Response.json([entry('🐱', 'chat')]))
+      .mockImplementation(() => Promise.resolve(Response.json([entry('🐱', 'chat')])))
     vi.stubGlobal('fetch', fetching)
     const { loadEmoji } = await import('@/composables/useEmoji')
     await expect(loadEmoji('fr')).rejects.toThrow('offline')
