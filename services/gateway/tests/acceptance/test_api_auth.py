@@ -348,7 +348,21 @@ async def test_guessing_tokens_counts_and_a_good_token_does_not(limited: Api) ->
     statuses = [(await alice.get("/auth/me", headers=guess)).status_code for _ in range(4)]
     assert statuses == [401, 401, 401, 429]
     assert (await alice.get("/auth/me")).status_code == 200
-    assert (await limited.client().post("/auth/logout")).status_code == 429
+    assert (await limited.client().post("/auth/logout", headers=guess)).status_code == 429
+    cookies = {"refresh_token": "guess"}
+    for path in ("/auth/logout", "/auth/refresh"):
+        assert (await limited.client(cookies=cookies).post(path)).status_code == 429
+
+
+async def test_a_page_that_shows_nothing_and_then_signs_up_is_not_too_fast(limited: Api) -> None:
+    page = limited.client("203.0.113.7")
+    for _ in range(5):
+        assert (await page.get("/auth/me")).status_code == 401
+        assert (await page.post("/auth/refresh")).status_code == 401
+        assert (await page.post("/auth/logout")).status_code == 200
+    body = {"user_id": "alice", "password": PASSWORD}
+    assert (await page.post("/auth/register", json=body)).status_code == 201
+    assert (await page.post("/auth/login", json=body)).status_code == 200
 
 
 async def test_a_password_change_counts_like_a_login(limited: Api) -> None:

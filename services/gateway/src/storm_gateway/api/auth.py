@@ -71,7 +71,6 @@ async def login(edge: Edge, request: Request, response: Response, body: LoginIn)
     "/refresh",
     operation_id="refresh",
     responses=documented(401, 403, 429),
-    dependencies=[Attempt],
 )
 async def refresh(
     edge: Edge, request: Request, response: Response, refresh_token: RefreshToken = None
@@ -80,6 +79,7 @@ async def refresh(
     edge.check_origin(request)
     if not refresh_token:
         raise UnauthenticatedError("The refresh cookie is missing.")
+    await edge.count_attempt(request)
     made = await edge.actions.auth.refresh(refresh_token)
     edge.set_cookies(response, made)
     return RefreshOut(access_token=made.access_token, expires_in=made.expires_in)
@@ -96,7 +96,8 @@ async def logout(
         identity = edge.authenticate(request)
     except (UnauthenticatedError, BannedError):
         # Logging out must work with whatever is left of a login.
-        await edge.count_attempt(request)
+        if refresh_token or edge.shows_token(request):
+            await edge.count_attempt(request)
     await edge.actions.auth.logout(refresh_token, identity)
     edge.clear_cookies(response)
     return LoggedOutOut()

@@ -96,6 +96,11 @@ class RestEdge:
             return
         raise ForbiddenError("This Origin may not do this.")
 
+    @staticmethod
+    def shows_token(request: Request) -> bool:
+        """Whether the request has a token at all, good or bad."""
+        return "authorization" in request.headers or bool(request.cookies.get(ACCESS_COOKIE))
+
     def authenticate(self, request: Request) -> Identity:
         """The holder of the token of a request (contract: header, then cookie, never the URL)."""
         authorization = request.headers.get("authorization")
@@ -171,8 +176,10 @@ async def _auth_user(
         return await _user(request, edge, _header, _jar)
     except UnauthenticatedError:
         # Guessing tokens counts as guessing passwords does; a known user counts for itself, or
-        # an office behind one address could not come back after a restart.
-        await edge.count_attempt(request)
+        # an office behind one address could not come back after a restart. Whoever shows nothing
+        # guesses nothing: so a page asks whether there is a login.
+        if edge.shows_token(request):
+            await edge.count_attempt(request)
         raise
 
 
