@@ -6,7 +6,7 @@ Libraries are imported where they are used: ``storm version`` need not load a da
 import asyncio
 import os
 import sys
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Coroutine, Iterable
 from contextlib import asynccontextmanager
 from typing import Any, NoReturn, TypeVar
 
@@ -33,9 +33,11 @@ def tell(text: str) -> None:
     typer.echo(text, err=True)
 
 
-def fail(text: str, status: int = FAILED) -> NoReturn:
-    """End with a sentence that says what is wrong and what to do."""
-    typer.echo(f"storm: {escape_control(text)}", err=True)
+def fail(text: str, status: int = FAILED, *, faults: Iterable[str] = ()) -> NoReturn:
+    """End with a sentence that says what is wrong and what to do; ``faults``: a line for each."""
+    typer.echo(
+        "\n".join([f"storm: {escape_control(text)}", *map(escape_control, faults)]), err=True
+    )
     raise typer.Exit(status)
 
 
@@ -47,7 +49,7 @@ def load_config(**given: Any) -> Config:
     try:
         return Config(**{name: value for name, value in given.items() if value is not None})
     except ValidationError as error:
-        fail("the settings cannot work:\n" + "\n".join(config_faults(error)))
+        fail("the settings cannot work:", faults=config_faults(error))
 
 
 def config_faults(error: ValidationError) -> list[str]:

@@ -62,7 +62,7 @@ def _read() -> Config:
     try:
         return Config()
     except ValidationError as error:
-        fail("the settings cannot work:\n" + "\n".join(config_faults(error)))
+        fail("the settings cannot work:", faults=config_faults(error))
 
 
 @app.command()

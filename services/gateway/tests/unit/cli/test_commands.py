@@ -172,7 +172,7 @@ def test_settings_that_cannot_work_are_refused_with_their_names_and_without_valu
     monkeypatch.setenv("STORM_JWT_SECRET", "tooshort")
     for command in (("config", "check"), ("config", "show"), ("user", "list")):
         told = bad(*command)
-        assert "STORM_ADDR: say host:port" in told
+        assert "\n  STORM_ADDR: say host:port" in told
         assert "STORM_JWT_SECRET: needs at least 32 bytes" in told
         assert "tooshort" not in told
 
