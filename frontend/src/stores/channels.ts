@@ -322,6 +322,12 @@ export const useChannelsStore = defineStore('channels', () => {
     await reload(id)
   }
 
+  /** The gateway does not give this channel. Whether it is there at all says the HTTP API. */
+  function refused(id: number): void {
+    subscriptions.remove(id)
+    void reload(id).catch(() => undefined)
+  }
+
   /** Calls `listener` when a channel is received no more. */
   function onDropped(listener: (channelId: number) => void): void {
     dropListeners.add(listener)
@@ -361,6 +367,7 @@ export const useChannelsStore = defineStore('channels', () => {
     apply,
     receive,
     reset,
+    refused,
     onDropped,
     forgetSettings,
     clear,

@@ -89,6 +89,7 @@ export const useConnectionStore = defineStore('connection', () => {
         void channels.reset(channelId).catch(() => undefined)
         void messages.reset(channelId)
       }),
+      client.on('refused', ({ channelId }) => channels.refused(channelId)),
       outbox.on('change', () => messages.outboxChanged(outbox.entries())),
     ]
     void channels.load()

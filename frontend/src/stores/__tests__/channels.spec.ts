@@ -248,6 +248,20 @@ describe('events of membership', () => {
     expect(toasts()).toEqual(['gardens was deleted.'])
   })
 
+  it('take a channel away that the gateway does not give', async () => {
+    server.add(1)
+    server.add(2)
+    await logIn()
+    server.channels.delete(1)
+    client().refuse(1)
+    client().refuse(2)
+    await settle()
+    expect([...useChannelsStore().byId.keys()]).toEqual([2])
+    // Still there: it is received again when it is opened.
+    await useMessagesStore().open(2)
+    expect([...client().subscribed.keys()]).toEqual([2])
+  })
+
   it('begin the counts anew after a reset', async () => {
     const old = server.add(1)
     for (let n = 0; n < 9; n++) old.say('bob', 'old')

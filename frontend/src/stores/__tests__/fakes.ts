@@ -97,6 +97,10 @@ export class FakeClient {
     this.tell('hello', { type: 'hello', limits: { channels, payload_characters: 4000 } })
   }
 
+  refuse(channelId: number): void {
+    this.tell('refused', { channelId, error: { type: 'error', code: 'not_found' } })
+  }
+
   reset(channelId: number): void {
     this.tell('reset', { channelId })
   }
