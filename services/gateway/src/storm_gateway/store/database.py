@@ -60,6 +60,9 @@ class Database(Protocol):
         run the same again.
         """
 
+    def locked_out(self, error: BaseException) -> bool:
+        """Whether a lock of another session was waited for in vain."""
+
     def failure(self, error: BaseException) -> UnavailableError | None:
         """What to tell clients when the database is at fault (away, full, locked); None when
         the statement was.

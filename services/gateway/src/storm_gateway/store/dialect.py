@@ -21,6 +21,16 @@ class Dialect(Protocol):
         until the end of this one. What is read from now on is what the last writer left.
         """
 
+    def try_lock(
+        self, connection: Connection, channel_ids: Iterable[int], user_ids: Iterable[str]
+    ) -> tuple[Sequence[int], Sequence[str]]:
+        """The same without waiting: the channels and users that nobody else had locked."""
+
+    def held(
+        self, connection: Connection, channel_ids: Iterable[int], user_ids: Iterable[str]
+    ) -> tuple[dict[int, int], set[str]]:
+        """Which of these exist: the channels with their heads, and the users."""
+
     def states(self, connection: Connection, pairs: Iterable[Row]) -> Sequence[Row]:
         """For each (channel id, user id), in that order, ``STATE_COLUMNS``."""
 

@@ -12,37 +12,28 @@ import logging
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from queue import Empty, SimpleQueue
-from typing import Any, Generic, TypeVar
+from typing import Any, TypeVar
 
-from sqlalchemy import Connection
-
-from storm_gateway.errors import InternalError, StormError, UnavailableError
+from storm_gateway.errors import StormError, UnavailableError
 from storm_gateway.observability.metrics import Metrics
+from storm_gateway.store.aside import Aside
+from storm_gateway.store.committer import SLOW_SECONDS, Committer, Outcome
 from storm_gateway.store.database import Database
-from storm_gateway.store.hot import HOT, Append, Enter, play
+from storm_gateway.store.hot import HOT, Hot, play
 from storm_gateway.store.records import Committed
-from storm_gateway.store.transaction import Settings, Transaction
+from storm_gateway.store.transaction import BUSY, RETRY_AFTER_MS, Settings, Transaction
+from storm_gateway.store.waiting import Waiting, Write, apart, parts
 
 log = logging.getLogger("storm.store")
 T = TypeVar("T")
-
-RETRY_AFTER_MS = 1000
 
 CROWD = 8
 """Writes in one commit from which on the next one waits for more."""
 GATHER_SECONDS = 0.002
 """How long it waits. Measured in decision 0003."""
-
-ATTEMPTS = 4
-"""How often a transaction is tried that others of other nodes get in the way of."""
-
-SLOW_SECONDS = 1.0
-"""A failure that took so long is everyone's who waited meanwhile: they are not made to wait for
-another.
-"""
 
 SWITCH_SECONDS = 50e-6
 """How long the writer waits for the interpreter's lock before it asks for it.
@@ -52,59 +43,6 @@ event loop that gives the lock up by itself more often than that (it does at eac
 back before the writer wakes, and the wait begins anew: under load nothing is committed at all.
 Measured in decision 0003.
 """
-
-
-class Write(Generic[T]):
-    """Any write that is not hot: a function of the transaction."""
-
-    __slots__ = ("alone", "done", "may_wait", "run")
-
-    def __init__(
-        self,
-        run: Callable[[Transaction], T],
-        done: Callable[[T | StormError], None],
-        may_wait: bool = False,
-        alone: bool = False,
-    ) -> None:
-        self.run = run
-        self.done = done
-        self.may_wait = may_wait
-        """Whether messages and joins that came later may be stored before it: it changes nobody's
-        rights.
-        """
-        self.alone = alone
-        """Whether it has a transaction for itself, after all others that came with it."""
-
-
-Waiting = Append | Enter | Write[Any]
-
-
-class _DatabaseFailedError(Exception):
-    """Carries the refusal for the whole batch past the savepoint of the write that met it."""
-
-    def __init__(self, refusal: UnavailableError) -> None:
-        super().__init__(refusal.message)
-        self.refusal = refusal
-
-
-class _Outcome:
-    """What the writer thread hands to the event loop after a commit."""
-
-    __slots__ = ("batch", "events", "refusal", "results", "seconds", "stored")
-
-    def __init__(
-        self,
-        batch: Sequence[Waiting],
-        results: Sequence[Any],
-        refusal: UnavailableError | None = None,
-    ) -> None:
-        self.batch = batch
-        self.results = results
-        self.refusal = refusal
-        """Set when the database failed."""
-        self.events: list[Any] = []
-        self.stored = 0
-        self.seconds = 0.0
 
 
 class GroupCommit:
@@ -119,13 +57,17 @@ class GroupCommit:
         batch: int,
         queue: int,
         wait_seconds: float,
+        timeout_seconds: float,
     ) -> None:
         self._database = database
-        self._settings = settings
+        self._committer = Committer(database, settings)
         self._metrics = metrics
         self._batch = batch
         self._limit = queue
         self._wait_seconds = wait_seconds
+        # Later than the server ends the transaction of a node that froze, sooner than a client
+        # would have been refused by a deadline.
+        self._aside = Aside(0.65 * timeout_seconds, 0.8 * timeout_seconds)
         self._queue: SimpleQueue[list[Waiting] | None] = SimpleQueue()
         self._gathered: list[Waiting] = []
         # Counted on the loop only: from submit until the caller has heard.
@@ -203,132 +145,182 @@ class GroupCommit:
     # --- on the writer thread ---
 
     def _work(self) -> None:
-        batch: list[Waiting] = []
+        batch: Sequence[Waiting] = []
         waiting: list[Waiting] = []
         stopping = False
-        while not (stopping and not waiting):
+        while not stopping or waiting:
             if not waiting and not stopping:
-                found = self._queue.get()
-                if found is None:
-                    return
-                waiting = found
+                waiting, stopping = self._take(self._aside.pause(time.monotonic()))
             # A crowd is writing: the little time until the others' next writes costs it less
             # than a commit for a few of them.
             wait = GATHER_SECONDS if len(batch) >= CROWD else 0.0
-            if not stopping and (wait or self._wait_seconds):
+            if waiting and not stopping and (wait or self._wait_seconds):
                 time.sleep(max(wait, self._wait_seconds))
-            while len(waiting) < self._batch and not stopping:
-                try:
-                    found = self._queue.get_nowait()
-                except Empty:
-                    break
-                if found is None:
-                    stopping = True
-                else:
-                    waiting = waiting + found
+            if not stopping:
+                more, stopping = self._take_what_came(self._batch - len(waiting))
+                waiting += more
             batch, waiting = waiting[: self._batch], waiting[self._batch :]
             started = time.monotonic()
-            refusal = self._commit_all(batch)
+            refusal, rest = self._commit_all(batch)
+            waiting = rest + waiting
             if refusal is not None and time.monotonic() - started > SLOW_SECONDS:
-                while True:
-                    try:
-                        found = self._queue.get_nowait()
-                    except Empty:
-                        break
-                    if found is None:
-                        stopping = True
-                    else:
-                        waiting = waiting + found
-                if waiting:
-                    self._hand_back(_Outcome(waiting, [refusal] * len(waiting)))
-                    waiting = []
+                more, ended = self._take_what_came()
+                stopping = stopping or ended
+                self._refuse(waiting + more, refusal)
+                waiting = []
+            if self._aside.pause(time.monotonic()) == 0:
+                self._commit_aside()
+        self._commit_aside()
+        self._refuse(self._aside.clear(), UnavailableError(BUSY, retry_after_ms=RETRY_AFTER_MS))
 
-    def _hand_back(self, outcome: _Outcome) -> None:
+    def _take(self, seconds: float | None) -> tuple[list[Waiting], bool]:
+        """What came next, within that time or whenever it comes; whether that was the end."""
+        try:
+            found = self._queue.get(timeout=seconds)
+        except Empty:
+            return [], False
+        return found or [], found is None
+
+    def _take_what_came(self, most: float = float("inf")) -> tuple[list[Waiting], bool]:
+        """All that waits in the queue, about so many writes at most, and whether it ended."""
+        taken: list[Waiting] = []
+        while len(taken) < most:
+            try:
+                found = self._queue.get_nowait()
+            except Empty:
+                break
+            if found is None:
+                return taken, True
+            taken += found
+        return taken, False
+
+    def _refuse(self, writes: Sequence[Waiting], refusal: UnavailableError) -> None:
+        if writes:
+            self._hand_back(Outcome(writes, [refusal] * len(writes)))
+
+    def _hand_back(self, outcome: Outcome) -> None:
         assert self._loop is not None  # noqa: S101 set by start
         # Where the loop is gone, so is everyone who wanted to hear.
         with suppress(RuntimeError):
             self._loop.call_soon_threadsafe(self._tell, outcome)
 
-    def _commit_all(self, batch: Sequence[Waiting]) -> UnavailableError | None:
-        """The refusal when the database failed."""
+    def _commit_all(
+        self, batch: Sequence[Waiting]
+    ) -> tuple[UnavailableError | None, list[Waiting]]:
+        """The refusal when the database failed, and what is to be committed later."""
         refusal = None
-        parts = _parts(batch) if self._database.shared else _apart(batch)
-        while parts:
-            part = parts.pop(0)
+        shared = self._database.shared
+        left = parts(batch) if shared else apart(batch)
+        while left:
+            part = left.pop(0)
+            if shared and isinstance(part[0], HOT):
+                # Hot writes come together, and alone.
+                part = self._aside.sift(part, time.monotonic())  # type: ignore[arg-type]
+                if not part:
+                    continue
             started = time.perf_counter()
-            outcome = self._commit(part)
+            outcome = self._committer.commit(part, self._stuck(part))
+            if outcome is None:
+                self._aside.add(part, time.monotonic())  # type: ignore[arg-type]
+                self._commit_aside()
+                continue
             outcome.seconds = time.perf_counter() - started
             self._hand_back(outcome)
+            if outcome.locked_out:
+                self._aside.remember(outcome.locked, time.monotonic())
+                # The next may have to wait too: what came meanwhile has its turn before.
+                return None, [write for rest in left for write in rest]
             if outcome.refusal is not None:
                 refusal = outcome.refusal
                 if outcome.seconds > SLOW_SECONDS:
-                    for rest in parts:
-                        self._hand_back(_Outcome(rest, [refusal] * len(rest)))
+                    for rest in left:
+                        self._refuse(rest, refusal)
                     break
-        return refusal
+        return refusal, []
 
-    def _commit(self, batch: Sequence[Waiting]) -> _Outcome:
+    def _stuck(self, part: Sequence[Waiting]) -> Mapping[int, bool]:
+        """What a write that is not hot must know: the channels that were found locked, and
+        whether hot ones wait for them, which it must not overtake.
+        """
+        if isinstance(part[0], HOT) or not self._aside.locked:
+            return {}
+        awaited = self._aside.awaited
+        return {channel_id: channel_id in awaited for channel_id in self._aside.locked}
+
+    def _commit_aside(self) -> None:
+        """Try what was set aside without waiting for any lock; some, once in a while, with."""
+        more = True
+        while more and len(self._aside):
+            more = self._try_aside()
+        busy = self._aside.busy(time.monotonic())[: self._batch]
+        if busy:
+            outcome = self._committer.commit(busy)
+            if outcome is not None:
+                self._aside.settled(busy)
+                self._hand_back(outcome)
+
+    def _try_aside(self) -> bool:
+        """Whether more can be done at once."""
+        aside = self._aside
+        asked = aside.needs()
+
+        def run(tx: Transaction) -> tuple[dict[int, int], set[str], Sequence[Hot], bool, list[Any]]:
+            held, held_users = tx.try_lock(*asked)
+            writes, more = aside.free(held, held_users, self._batch)
+            return held, held_users, writes, more, play(tx, writes) if writes else []
+
+        started = time.perf_counter()
         try:
-            try:
-                return self._attempt(batch, _run_together)
-            except _DatabaseFailedError:
-                raise
-            except Exception as error:
-                refusal = self._database.failure(error)
-                if refusal is not None:
-                    raise _DatabaseFailedError(refusal) from error
-                if len(batch) == 1:
-                    log.exception("A write failed")
-                    return _Outcome(batch, [InternalError("Something went wrong here.")])
-                # One of them is bad, and nothing is stored: find it by taking each alone.
-                log.warning("A group of %d writes failed, trying each alone", len(batch))
-                return self._attempt(batch, _run_alone)
-        except _DatabaseFailedError as error:
-            log.error("The database failed: %s", _shown(error.__cause__))  # noqa: TRY400
-            return _Outcome(batch, [error.refusal] * len(batch), error.refusal)
-        except Exception as error:
-            refusal = self._database.failure(error)
-            log.exception("A commit failed")
-            return _Outcome(
-                batch,
-                [refusal or InternalError("Something went wrong here.")] * len(batch),
-                refusal,
-            )
+            tx, (held, held_users, writes, more, results) = self._committer.transact(run)
+        except Exception as error:  # noqa: BLE001 it is looked at there
+            return self._failed_aside(error, asked)
+        if writes:
+            aside.remove(writes)
+            outcome = Outcome(writes, results)
+            outcome.events, outcome.stored = tx.events, tx.stored
+            outcome.seconds = time.perf_counter() - started
+            self._hand_back(outcome)
+        self._tried(asked, held, held_users)
+        return more
 
-    def _attempt(
+    def _failed_aside(self, error: Exception, asked: tuple[set[int], set[str]]) -> bool:
+        aside = self._aside
+        last = self._committer.last
+        inserting = set(last.inserting) if last is not None else set()
+        if self._database.locked_out(error):
+            if not inserting:
+                # The tables themselves are locked.
+                self._tried(asked, dict.fromkeys(asked[0]), asked[1])
+                return False
+            # New users whom another node is about to insert, and does not.
+            writes = aside.of_users(inserting)
+        else:
+            writes = aside.clear()
+        refusal = self._database.failure(error)
+        if refusal is None:
+            log.exception("A commit failed", exc_info=error)
+            # One of them is bad: take them as a batch that finds it.
+            outcome = self._committer.commit(writes)
+            if outcome is not None:
+                self._hand_back(outcome)
+                return False
+            refusal = UnavailableError(BUSY, retry_after_ms=RETRY_AFTER_MS)
+        aside.remove(writes)
+        self._refuse(writes, refusal)
+        return bool(writes)
+
+    def _tried(
         self,
-        batch: Sequence[Waiting],
-        run: Callable[[Database, Transaction, Sequence[Waiting]], list[Any]],
-    ) -> _Outcome:
-        def work(connection: Connection) -> tuple[Transaction, list[Any]]:
-            tx = Transaction(connection, self._database.dialect, self._settings)
-            return tx, run(self._database, tx, batch)
-
-        started = time.monotonic()
-        for attempt in range(1, ATTEMPTS + 1):
-            try:
-                tx, results = self._database.write(work)
-                break
-            except StormError as refusal:
-                # Of a write that had the transaction for itself.
-                return _Outcome(batch, [refusal])
-            except Exception as error:
-                if (
-                    attempt == ATTEMPTS
-                    or time.monotonic() - started > 2 * SLOW_SECONDS
-                    or not self._database.conflict(error)
-                ):
-                    raise
-                log.debug("Another node was in the way of a transaction, trying again")
-        # Past the write: it is on the disk.
-        outcome = _Outcome(batch, results)
-        outcome.events = tx.events
-        outcome.stored = tx.stored
-        return outcome
+        asked: tuple[set[int], set[str]],
+        held: Mapping[int, int | None],
+        held_users: set[str],
+    ) -> None:
+        late = self._aside.tried(time.monotonic(), asked, held, held_users)
+        self._refuse(late, UnavailableError(BUSY, retry_after_ms=RETRY_AFTER_MS))
 
     # --- on the event loop ---
 
-    def _tell(self, outcome: _Outcome) -> None:
+    def _tell(self, outcome: Outcome) -> None:
         self._waiting -= len(outcome.batch)
         self._metrics.counts.messages += outcome.stored
         self._metrics.commit_seconds.observe(outcome.seconds)
@@ -347,93 +339,3 @@ class GroupCommit:
 
 def _ignore(committed: Committed) -> None:
     """Nobody listens yet."""
-
-
-def _parts(batch: Sequence[Waiting]) -> list[Sequence[Waiting]]:
-    """What is committed together. Hot writes gather, past those that may wait; a write that may
-    take rights away keeps its place among them.
-    """
-    parts: list[Sequence[Waiting]] = []
-    hot: list[Waiting] = []
-    late: list[Sequence[Waiting]] = []
-    for write in batch:
-        if isinstance(write, HOT):
-            hot.append(write)
-        elif write.may_wait:
-            late.append([write])
-        else:
-            parts += [hot, *late, [write]]
-            hot, late = [], []
-    return [part for part in [*parts, hot, *late] if part]
-
-
-def _apart(batch: Sequence[Waiting]) -> list[Sequence[Waiting]]:
-    """All together but those that want to be alone."""
-    together: list[Waiting] = []
-    alone: list[Sequence[Waiting]] = []
-    for write in batch:
-        if isinstance(write, Write) and write.alone:
-            alone.append([write])
-        else:
-            together.append(write)
-    return [part for part in [together, *alone] if part]
-
-
-def _shown(error: BaseException | None) -> str:
-    """What broke, for the log: the innermost error says it best."""
-    while error is not None and error.__cause__ is not None:
-        error = error.__cause__
-    return f"{type(error).__name__}: {error}"
-
-
-def _run_together(database: Database, tx: Transaction, batch: Sequence[Waiting]) -> list[Any]:
-    """In order; neighbouring hot writes as one."""
-    if database.shared and isinstance(batch[0], Write):
-        # Alone in its transaction, it needs no savepoint: what it raises ends both.
-        return [batch[0].run(tx)]
-    results: list[Any] = []
-    hot: list[Append | Enter] = []
-    for write in batch:
-        if isinstance(write, HOT):
-            hot.append(write)
-            continue
-        if hot:
-            results.extend(play(tx, hot))
-            hot = []
-        results.append(_run_one(database, tx, write))
-    if hot:
-        results.extend(play(tx, hot))
-    return results
-
-
-def _run_alone(database: Database, tx: Transaction, batch: Sequence[Waiting]) -> list[Any]:
-    """Each in a savepoint of its own."""
-    # All at once: one by one, they could be locked in another order than another node's.
-    tx.lock({channel_id for write in batch if (channel_id := _channel_of(write)) is not None})
-    return [_run_one(database, tx, write) for write in batch]
-
-
-def _channel_of(write: Waiting) -> int | None:
-    if isinstance(write, Append):
-        return write.message.channel_id
-    return write.join.channel_id if isinstance(write, Enter) else None
-
-
-def _run_one(database: Database, tx: Transaction, write: Waiting) -> Any:
-    events, stored = len(tx.events), tx.stored
-    savepoint = tx.connection.begin_nested()
-    try:
-        result = write.run(tx) if isinstance(write, Write) else play(tx, [write])[0]
-    except Exception as error:
-        refusal = database.failure(error)
-        if refusal is not None:
-            raise _DatabaseFailedError(refusal) from error
-        savepoint.rollback()
-        del tx.events[events:]
-        tx.stored = stored
-        if isinstance(error, StormError):
-            return error
-        log.exception("A write failed")
-        return InternalError("Something went wrong here.")
-    savepoint.commit()
-    return result

@@ -58,6 +58,13 @@ Hot = Append | Enter
 HOT = (Append, Enter)
 
 
+def place_of(write: Hot) -> tuple[int, str]:
+    """Channel and user."""
+    if type(write) is Append:
+        return write.message.channel_id, write.message.user_id
+    return write.join.channel_id, write.join.user_id  # type: ignore[union-attr]
+
+
 def play(tx: Transaction, batch: Sequence[Hot]) -> list[Any]:
     """Store all, in order; the outcome of each. A refusal of one is no matter to the others."""
     return _Play(tx, batch).run()
@@ -184,7 +191,10 @@ class _Play:
         connection, dialect = tx.connection, tx.dialect
         if self.users:
             # Two nodes that meet the same new users insert them in the same order: no deadlock.
+            # The second waits until the first has committed.
+            tx.inserting = self.users.keys()
             dialect.insert_new(connection, users, _USER, sorted(self.users.values()))
+            tx.inserting = ()
         if self.members:
             dialect.insert(connection, members, _MEMBER, self.members)
         if self.changes:

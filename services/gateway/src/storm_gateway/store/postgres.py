@@ -12,7 +12,12 @@ from storm_gateway.errors import UnavailableError
 from storm_gateway.store.dialect import Dialect
 from storm_gateway.store.migrate import current, newest, upgrade
 from storm_gateway.store.postgres_dialect import PostgresDialect, ask
-from storm_gateway.store.postgres_errors import cannot_write, failure_of, is_conflict
+from storm_gateway.store.postgres_errors import (
+    cannot_write,
+    failure_of,
+    is_conflict,
+    is_locked_out,
+)
 from storm_gateway.store.postgres_session import PostgresSession
 from storm_gateway.store.write_health import PROBE_CHARACTERS, WriteHealth, write_a_row
 
@@ -60,16 +65,21 @@ def dsn_of(url: str) -> str:
     return dsn
 
 
-def _settings(timeout_seconds: float) -> dict[str, str]:
+LOCK_SECONDS = 0.25
+"""How long a lock is waited for at most: the one thread that writes has other things to do. A
+busy channel changes hands within milliseconds."""
+
+
+def _settings(timeout_seconds: float, lock_seconds: float) -> dict[str, str]:
     def milliseconds(share: float) -> str:
         return str(max(1, round(timeout_seconds * share * 1000)))
 
     return {
         "application_name": "storm",
-        # In this order: a node that froze in its transaction loses it before those that wait
-        # for its locks give up, and the server ends a statement before we end the connection.
+        # In this order: a node that froze in its transaction loses it before those whose writes
+        # wait for it are refused, and the server ends a statement before we end the connection.
         "idle_in_transaction_session_timeout": milliseconds(0.5),
-        "lock_timeout": milliseconds(0.8),
+        "lock_timeout": milliseconds(lock_seconds / timeout_seconds),
         "statement_timeout": milliseconds(0.9),
         "default_transaction_isolation": "read committed",
         # Compiling our short statements costs more than running them.
@@ -92,7 +102,9 @@ class PostgresDatabase:
         self.readers = readers
         self._dsn = dsn
         self._timeout_seconds = timeout_seconds
-        self._settings = _settings(timeout_seconds)
+        # Readers meet only locks of whole tables: somebody changes them.
+        self._settings = _settings(timeout_seconds, 0.8 * timeout_seconds)
+        self._writer_settings = _settings(timeout_seconds, min(LOCK_SECONDS, timeout_seconds / 5))
         self._sessions: list[PostgresSession] = []
         self._lock = threading.Lock()
         self._own = threading.local()
@@ -118,10 +130,10 @@ class PostgresDatabase:
 
     def write(self, work: Callable[[Connection], T]) -> T:
         with self.writes.watching(cannot_write):
-            return self._session().run(work, transaction=True)
+            return self._session(self._writer_settings).run(work, transaction=True)
 
     def read(self, work: Callable[[Connection], T]) -> T:
-        return self._session().run(work, transaction=False)
+        return self._session(self._settings).run(work, transaction=False)
 
     def try_to_write(self, connection: Connection) -> None:
         # A row of a table that exists goes where others were before, and a full disk takes it;
@@ -141,13 +153,16 @@ class PostgresDatabase:
     def conflict(self, error: BaseException) -> bool:
         return is_conflict(error)
 
+    def locked_out(self, error: BaseException) -> bool:
+        return is_locked_out(error)
+
     def failure(self, error: BaseException) -> UnavailableError | None:
         return failure_of(error)
 
-    def _session(self) -> PostgresSession:
+    def _session(self, settings: dict[str, str]) -> PostgresSession:
         session: PostgresSession | None = getattr(self._own, "session", None)
         if session is None:
-            session = PostgresSession(self._dsn, self._timeout_seconds, self._settings)
+            session = PostgresSession(self._dsn, self._timeout_seconds, settings)
             self._own.session = session
             with self._lock:
                 self._sessions.append(session)

@@ -21,6 +21,12 @@ _encode = msgspec.json.encode
 _LOCK_USERS = "SELECT 1 FROM users WHERE id = ANY($1::text[]) ORDER BY id FOR SHARE"
 _LOCK = "SELECT 1 FROM channels WHERE id = ANY($1::bigint[]) ORDER BY id FOR NO KEY UPDATE"
 
+_TRY_LOCK_USERS = "SELECT id FROM users WHERE id = ANY($1::text[]) FOR SHARE SKIP LOCKED"
+_TRY_LOCK = "SELECT id FROM channels WHERE id = ANY($1::bigint[]) FOR NO KEY UPDATE SKIP LOCKED"
+# Without a lock, so these wait for nobody.
+_HELD_USERS = "SELECT id FROM users WHERE id = ANY($1::text[])"
+_HELD = "SELECT id, head FROM channels WHERE id = ANY($1::bigint[])"
+
 _STATES = """
 SELECT c.visibility, c.deleted_at IS NOT NULL, c.head, c.member_count, m.standing, u.admin,
     CASE WHEN u.id IS NULL THEN NULL WHEN u.deleted_at IS NOT NULL THEN 'deleted'
@@ -133,6 +139,22 @@ class PostgresDialect:
             ask(connection, _LOCK_USERS, users)
         if channels:
             ask(connection, _LOCK, channels)
+
+    def try_lock(
+        self, connection: Connection, channel_ids: Iterable[int], user_ids: Iterable[str]
+    ) -> tuple[Sequence[int], Sequence[str]]:
+        users, channels = list(user_ids), list(channel_ids)
+        locked_users = ask(connection, _TRY_LOCK_USERS, users) if users else []
+        locked = ask(connection, _TRY_LOCK, channels) if channels else []
+        return [row[0] for row in locked], [row[0] for row in locked_users]
+
+    def held(
+        self, connection: Connection, channel_ids: Iterable[int], user_ids: Iterable[str]
+    ) -> tuple[dict[int, int], set[str]]:
+        users, channels = list(user_ids), list(channel_ids)
+        heads = ask(connection, _HELD, channels) if channels else []
+        known = ask(connection, _HELD_USERS, users) if users else []
+        return {row[0]: row[1] for row in heads}, {row[0] for row in known}
 
     def states(self, connection: Connection, pairs: Iterable[Row]) -> Sequence[Row]:
         channel_ids, user_ids = _columns(pairs, 2)

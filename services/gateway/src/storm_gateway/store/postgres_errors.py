@@ -128,6 +128,11 @@ def is_conflict(error: BaseException) -> bool:
     )
 
 
+def is_locked_out(error: BaseException) -> bool:
+    """Whether a lock was waited for in vain (lock_not_available)."""
+    return _code(error) == "55P03"
+
+
 def is_harmless(error: BaseException) -> bool:
     """Whether the connection can go on after this."""
     return failure_of(error) is None or _code(error) in _HARMLESS

@@ -37,6 +37,7 @@ class SqlStore:
             batch=config.commit_batch,
             queue=config.commit_queue,
             wait_seconds=config.commit_milliseconds / 1000,
+            timeout_seconds=config.store_timeout_seconds,
         )
         metrics.save_queue_length.set_function(lambda: self._commits.queue_length)
         self._reads = Reads(self._database, config.store_timeout_seconds)

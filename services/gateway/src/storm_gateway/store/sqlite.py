@@ -206,6 +206,10 @@ class SqliteDatabase:
     def conflict(self, error: BaseException) -> bool:
         return False
 
+    def locked_out(self, error: BaseException) -> bool:
+        """Never: locks are those of the whole file."""
+        return False
+
     def failure(self, error: BaseException) -> UnavailableError | None:
         code = _code(error)
         if code in _SENTENCES:

@@ -86,6 +86,17 @@ class SqliteDialect:
     ) -> None:
         """Nothing: only one transaction writes at a time."""
 
+    def try_lock(
+        self, connection: Connection, channel_ids: Iterable[int], user_ids: Iterable[str]
+    ) -> tuple[Sequence[int], Sequence[str]]:
+        return list(channel_ids), list(user_ids)
+
+    def held(
+        self, connection: Connection, channel_ids: Iterable[int], user_ids: Iterable[str]
+    ) -> tuple[dict[int, int], set[str]]:
+        """Nothing: only one transaction writes at a time."""
+        return {}, set()
+
     def states(self, connection: Connection, pairs: Iterable[Row]) -> list[list[Any]]:
         return _ask(connection, _STATES, list(pairs))
 

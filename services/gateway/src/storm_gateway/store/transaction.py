@@ -1,12 +1,13 @@
 """What a write sees while its transaction is open."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import msgspec
 from sqlalchemy import Connection, Select, insert, update
 
-from storm_gateway.errors import NotFoundError
+from storm_gateway.errors import NotFoundError, UnavailableError
 from storm_gateway.protocol.events import Durable
 from storm_gateway.store.dialect import Dialect
 from storm_gateway.store.log import kind_of, parts_of
@@ -15,6 +16,8 @@ from storm_gateway.store.tables import changes, channels
 from storm_gateway.store.times import now_ms, rfc3339
 
 NO_CHANNEL = "There is no such channel."
+BUSY = "This channel is busy. Nothing was saved; try again."
+RETRY_AFTER_MS = 1000
 
 
 class Settings(msgspec.Struct, frozen=True):
@@ -48,9 +51,28 @@ class State(msgspec.Struct, gc=False):
 class Transaction:
     """One transaction of the writer, shared by all writes of a batch."""
 
-    __slots__ = ("_locked", "connection", "dialect", "events", "now", "settings", "stored")
+    __slots__ = (
+        "_locked",
+        "_locked_users",
+        "_stuck",
+        "connection",
+        "dialect",
+        "events",
+        "inserting",
+        "locking",
+        "now",
+        "settings",
+        "stored",
+    )
 
-    def __init__(self, connection: Connection, dialect: Dialect, settings: Settings) -> None:
+    def __init__(
+        self,
+        connection: Connection,
+        dialect: Dialect,
+        settings: Settings,
+        stuck: Mapping[int, bool] = MappingProxyType({}),
+    ) -> None:
+        """``stuck``: channels that were found locked, and whether messages wait for them."""
         self.connection = connection
         self.dialect = dialect
         self.settings = settings
@@ -60,7 +82,13 @@ class Transaction:
         """What is to be published after the commit."""
         self.stored = 0
         """Messages stored."""
+        self.locking: Collection[int] = ()
+        """The channels that are waited for now."""
+        self.inserting: Collection[str] = ()
+        """The users that are inserted now: another node may be inserting them too."""
+        self._stuck = stuck
         self._locked: set[int] = set()
+        self._locked_users: set[str] = set()
 
     @property
     def sent_at(self) -> str:
@@ -72,12 +100,35 @@ class Transaction:
         return self.dialect.rows(self.connection, query)
 
     def lock(self, channel_ids: Iterable[int], user_ids: Iterable[str] = ()) -> None:
-        """No other node writes to these channels, or deletes these users, until the commit."""
+        """No other node writes to these channels, or deletes these users, until the commit.
+
+        ``UnavailableError``: a channel was found locked before, and still is.
+        """
         missing = set(channel_ids) - self._locked
-        users = set(user_ids)
+        users = set(user_ids) - self._locked_users
+        if known := missing & self._stuck.keys():
+            # Not past the messages that wait, and not for the lock that others waited for.
+            if any(self._stuck[channel_id] for channel_id in known) or self.try_lock(known, ())[0]:
+                raise UnavailableError(BUSY, retry_after_ms=RETRY_AFTER_MS)
+            missing -= known
         if missing or users:
+            self.locking = missing
             self.dialect.lock(self.connection, missing, users)
+            self.locking = ()
             self._locked |= missing
+            self._locked_users |= users
+
+    def try_lock(
+        self, channel_ids: Iterable[int], user_ids: Iterable[str]
+    ) -> tuple[dict[int, int], set[str]]:
+        """Lock what can be locked without waiting. The rest: channels with their heads, users."""
+        channels, users = set(channel_ids), set(user_ids)
+        locked, locked_users = self.dialect.try_lock(self.connection, channels, users)
+        self._locked.update(locked)
+        self._locked_users.update(locked_users)
+        return self.dialect.held(
+            self.connection, channels.difference(locked), users.difference(locked_users)
+        )
 
     def state(self, channel_id: int, user_id: str, *, lock: bool = True) -> State:
         """Channel and user as they are now. ``NotFoundError``: no channel, or deleted.

@@ -1,0 +1,234 @@
+"""Writes become one transaction, or two when one of them is bad; the outcome of each."""
+
+import logging
+import time
+from collections.abc import Callable, Collection, Mapping, Sequence
+from types import MappingProxyType
+from typing import Any, TypeVar
+
+from sqlalchemy import Connection
+
+from storm_gateway.errors import InternalError, StormError, UnavailableError
+from storm_gateway.store.database import Database
+from storm_gateway.store.hot import HOT, Append, Enter, place_of, play
+from storm_gateway.store.transaction import Settings, Transaction
+from storm_gateway.store.waiting import Waiting, Write
+
+log = logging.getLogger("storm.store")
+T = TypeVar("T")
+
+ATTEMPTS = 4
+"""How often a transaction is tried that others of other nodes get in the way of."""
+
+LOCK_ATTEMPTS = 2
+"""How often a write that is not hot waits for a lock before it is refused."""
+
+SLOW_SECONDS = 1.0
+"""A failure that took so long is everyone's who waited meanwhile: they are not made to wait for
+another.
+"""
+
+
+class _DatabaseFailedError(Exception):
+    """Carries the refusal for the whole batch past the savepoint of the write that met it."""
+
+    def __init__(self, refusal: UnavailableError) -> None:
+        super().__init__(refusal.message)
+        self.refusal = refusal
+
+
+class Outcome:
+    """What the writer thread hands to the event loop after a commit."""
+
+    __slots__ = (
+        "batch",
+        "events",
+        "locked",
+        "locked_out",
+        "refusal",
+        "results",
+        "seconds",
+        "stored",
+    )
+
+    def __init__(
+        self,
+        batch: Sequence[Waiting],
+        results: Sequence[Any],
+        refusal: UnavailableError | None = None,
+    ) -> None:
+        self.batch = batch
+        self.results = results
+        self.refusal = refusal
+        """Set when the database failed."""
+        self.locked_out = False
+        """Whether a lock was waited for in vain."""
+        self.locked: Collection[int] = ()
+        """The channels that it was waited for, where that is known."""
+        self.events: list[Any] = []
+        self.stored = 0
+        self.seconds = 0.0
+
+
+_NONE: Mapping[int, bool] = MappingProxyType({})
+
+
+class Committer:
+    """Runs transactions, on the thread that writes."""
+
+    def __init__(self, database: Database, settings: Settings) -> None:
+        self._database = database
+        self._settings = settings
+        self.last: Transaction | None = None
+        """The transaction that was begun last; of one that failed: what it was at."""
+
+    def commit(self, batch: Sequence[Waiting], stuck: Mapping[int, bool] = _NONE) -> Outcome | None:
+        """None, and nothing is stored, when hot writes waited for a lock in vain.
+
+        ``stuck``: for a write that is not hot, see :class:`Transaction`.
+        """
+        try:
+            try:
+                return self._attempt(batch, _run_together, stuck)
+            except _DatabaseFailedError:
+                raise
+            except Exception as error:
+                if self._database.locked_out(error):
+                    return self._locked_out(batch, error)
+                refusal = self._database.failure(error)
+                if refusal is not None:
+                    raise _DatabaseFailedError(refusal) from error
+                if len(batch) == 1:
+                    log.exception("A write failed")
+                    return Outcome(batch, [InternalError("Something went wrong here.")])
+                # One of them is bad, and nothing is stored: find it by taking each alone.
+                log.warning("A group of %d writes failed, trying each alone", len(batch))
+                return self._attempt(batch, _run_alone, stuck)
+        except _DatabaseFailedError as error:
+            log.error("The database failed: %s", _shown(error.__cause__))  # noqa: TRY400
+            return Outcome(batch, [error.refusal] * len(batch), error.refusal)
+        except Exception as error:
+            refusal = self._database.failure(error)
+            log.exception("A commit failed")
+            return Outcome(
+                batch,
+                [refusal or InternalError("Something went wrong here.")] * len(batch),
+                refusal,
+            )
+
+    def _locked_out(self, batch: Sequence[Waiting], error: Exception) -> Outcome | None:
+        if isinstance(batch[0], HOT):
+            return None
+        log.warning("A write waited for a lock in vain")
+        outcome = Outcome(batch, [self._database.failure(error)])
+        outcome.locked_out = True
+        if self.last is not None:
+            outcome.locked = self.last.locking
+        return outcome
+
+    def _attempt(
+        self,
+        batch: Sequence[Waiting],
+        run: Callable[[Database, Transaction, Sequence[Waiting]], list[Any]],
+        stuck: Mapping[int, bool],
+    ) -> Outcome:
+        hot = isinstance(batch[0], HOT)
+        try:
+            tx, results = self.transact(
+                lambda tx: run(self._database, tx, batch), 1 if hot else LOCK_ATTEMPTS, stuck
+            )
+        except StormError as refusal:
+            # Of a write that had the transaction for itself.
+            return Outcome(batch, [refusal])
+        # Past the write: it is on the disk.
+        outcome = Outcome(batch, results)
+        outcome.events = tx.events
+        outcome.stored = tx.stored
+        return outcome
+
+    def transact(
+        self,
+        run: Callable[[Transaction], T],
+        lock_attempts: int = 1,
+        stuck: Mapping[int, bool] = _NONE,
+    ) -> tuple[Transaction, T]:
+        """Run this in a transaction, again where another node was in the way."""
+
+        def work(connection: Connection) -> tuple[Transaction, T]:
+            tx = Transaction(connection, self._database.dialect, self._settings, stuck)
+            self.last = tx
+            return tx, run(tx)
+
+        started = time.monotonic()
+        attempt = 0
+        while True:
+            attempt += 1
+            try:
+                return self._database.write(work)
+            except StormError:
+                raise
+            except Exception as error:
+                again = self._database.conflict(error) or (
+                    attempt < lock_attempts and self._database.locked_out(error)
+                )
+                if (
+                    not again
+                    or attempt == ATTEMPTS
+                    or time.monotonic() - started > 2 * SLOW_SECONDS
+                ):
+                    raise
+                log.debug("Another node was in the way of a transaction, trying again")
+
+
+def _shown(error: BaseException | None) -> str:
+    """What broke, for the log: the innermost error says it best."""
+    while error is not None and error.__cause__ is not None:
+        error = error.__cause__
+    return f"{type(error).__name__}: {error}"
+
+
+def _run_together(database: Database, tx: Transaction, batch: Sequence[Waiting]) -> list[Any]:
+    """In order; neighbouring hot writes as one."""
+    if database.shared and isinstance(batch[0], Write):
+        # Alone in its transaction, it needs no savepoint: what it raises ends both.
+        return [batch[0].run(tx)]
+    results: list[Any] = []
+    hot: list[Append | Enter] = []
+    for write in batch:
+        if isinstance(write, HOT):
+            hot.append(write)
+            continue
+        if hot:
+            results.extend(play(tx, hot))
+            hot = []
+        results.append(_run_one(database, tx, write))
+    if hot:
+        results.extend(play(tx, hot))
+    return results
+
+
+def _run_alone(database: Database, tx: Transaction, batch: Sequence[Waiting]) -> list[Any]:
+    """Each in a savepoint of its own."""
+    # All at once: one by one, they could be locked in another order than another node's.
+    tx.lock({place_of(write)[0] for write in batch if isinstance(write, HOT)})
+    return [_run_one(database, tx, write) for write in batch]
+
+
+def _run_one(database: Database, tx: Transaction, write: Waiting) -> Any:
+    events, stored = len(tx.events), tx.stored
+    savepoint = tx.connection.begin_nested()
+    try:
+        result = write.run(tx) if isinstance(write, Write) else play(tx, [write])[0]
+    except Exception as error:
+        refusal = database.failure(error)
+        if refusal is not None:
+            raise _DatabaseFailedError(refusal) from error
+        savepoint.rollback()
+        del tx.events[events:]
+        tx.stored = stored
+        if isinstance(error, StormError):
+            return error
+        log.exception("A write failed")
+        return InternalError("Something went wrong here.")
+    savepoint.commit()
+    return result
