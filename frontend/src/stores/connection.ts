@@ -24,6 +24,9 @@ import { useUsersStore } from './users'
 /** A login that is ended again so soon after it was found good is not tried once more. */
 const TWICE_MS = 10_000
 
+/** How long after its connection a login is looked at. */
+const COOKIES_MS = 1_000
+
 /**
  * Connects whoever is logged in, and hands what comes to the stores. Nothing else listens to the
  * connection.
@@ -144,6 +147,10 @@ export const useConnectionStore = defineStore('connection', () => {
     const client = gateway.client
     const again = Date.now() - checkedAt < TWICE_MS
     checkedAt = Date.now()
+    // Until the answer that brings the new cookies is here too, in whichever tab it was asked for.
+    await new Promise((done) => setTimeout(done, COOKIES_MS))
+    await session.settled()
+    if (client !== gateway.client) return
     try {
       await auth.me()
     } catch (error) {

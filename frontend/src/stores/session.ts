@@ -22,6 +22,8 @@ export const useSessionStore = defineStore('session', () => {
   const farewells = new Set<() => Promise<void> | void>()
   let restoring: Promise<void> | null = null
 
+  /** Under way: requests that end this login and begin the next. */
+  const changes = new Set<Promise<User>>()
   /** A logout is under way. */
   let leaving = false
 
@@ -79,7 +81,22 @@ export const useSessionStore = defineStore('session', () => {
   }
 
   async function update(change: { display_name?: string; password?: string }): Promise<void> {
-    user.value = await auth.updateMe(change)
+    const changing = auth.updateMe(change)
+    changes.add(changing)
+    try {
+      user.value = await changing
+    } catch (error) {
+      changes.delete(changing)
+      if (asApiError(error).status === 401) lost('errors.endedElsewhere')
+      throw error
+    } finally {
+      changes.delete(changing)
+    }
+  }
+
+  /** Resolves when no change of the login is under way. */
+  async function settled(): Promise<void> {
+    await Promise.allSettled([...changes])
   }
 
   async function deleteAccount(): Promise<void> {
@@ -110,6 +127,8 @@ export const useSessionStore = defineStore('session', () => {
 
   /** The login ended elsewhere. Drafts and the outbox wait for the user's next login. */
   function lost(reason: string): void {
+    // A new password ends the login before its answer brings the cookies of the next one.
+    if (changes.size > 0) return
     if (leaving || phase.value !== 'authenticated') return
     leave()
     toasts.show({ text: i18n.global.t(reason), kind: 'info' })
@@ -137,6 +156,7 @@ export const useSessionStore = defineStore('session', () => {
     logout,
     update,
     deleteAccount,
+    settled,
     beforeLeaving,
     lost,
   }

@@ -137,7 +137,7 @@ describe('the end of a session', () => {
     await useMessagesStore().send(1, 'waits')
     server.on('GET /auth/me', refused).on('POST /auth/refresh', refused)
     client().become({ kind: 'ended', reason: { code: 4500, text: 'authentication_failed' } })
-    await settle()
+    await vi.advanceTimersByTimeAsync(1000)
     expect(useSessionStore().phase).toBe('anonymous')
     expect(toasts()).toEqual(['You were logged out. Log in again to go on.'])
     newPage()
@@ -167,11 +167,42 @@ describe('the end of a session', () => {
     await logIn()
     const ended = { kind: 'ended', reason: { code: 4500, text: 'authentication_failed' } } as const
     client().become(ended)
-    await settle()
+    await vi.advanceTimersByTimeAsync(1000)
     expect(client().starts).toBe(2)
     expect(useSessionStore().phase).toBe('authenticated')
     client().become(ended)
+    await vi.advanceTimersByTimeAsync(1000)
+    expect(useSessionStore().phase).toBe('anonymous')
+  })
+
+  it('waits for the cookies of the next login when the password is changed', async () => {
+    await logIn()
+    let cookies = 'old'
+    server.on('PATCH /auth/me', () => {
+      // The server ends the old login; the answer with the new cookies is still on its way.
+      server.on('GET /auth/me', () => (cookies === 'new' ? person('me') : refused()))
+      server.on('POST /auth/refresh', refused)
+      client().become({ kind: 'ended', reason: { code: 4500, text: 'authentication_failed' } })
+      return person('me')
+    })
+    server.hold('PATCH /auth/me')
+    const changing = useSessionStore().update({ password: 'another one' })
+    await vi.advanceTimersByTimeAsync(3000)
+    await useChannelsStore().load()
+    expect(useSessionStore().phase).toBe('authenticated')
+    cookies = 'new'
+    await server.release('PATCH /auth/me')
+    await changing
     await settle()
+    expect(useSessionStore().phase).toBe('authenticated')
+    expect(client().starts).toBe(2)
+  })
+
+  it('comes with a change that is refused for it', async () => {
+    await logIn()
+    server.on('PATCH /auth/me', refused).on('POST /auth/refresh', refused)
+    const changing = useSessionStore().update({ display_name: 'New' })
+    await expect(changing).rejects.toMatchObject({ status: 401 })
     expect(useSessionStore().phase).toBe('anonymous')
   })
 
@@ -179,7 +210,7 @@ describe('the end of a session', () => {
     await logIn()
     server.on('GET /auth/me', () => answer(403, { code: 'forbidden', message: '' }))
     client().become({ kind: 'ended', reason: { code: 4503, text: 'forbidden' } })
-    await settle()
+    await vi.advanceTimersByTimeAsync(1000)
     expect(toasts()).toEqual(['You may not use this server any more.'])
   })
 
