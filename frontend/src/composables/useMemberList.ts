@@ -4,6 +4,9 @@ import type { Member } from '@/protocol'
 
 import { plain } from './useEmoji'
 
+/** What one may want of a member: to talk, to give a role, to part. */
+export type MemberAction = 'direct' | Member['role'] | 'remove' | 'ban'
+
 export interface MemberSection {
   kind: 'online' | 'offline' | 'everybody'
   members: Member[]
