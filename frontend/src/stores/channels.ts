@@ -40,6 +40,8 @@ export const useChannelsStore = defineStore('channels', () => {
 
   const byId = ref(new Map<number, ChannelEntry>())
   const loading = ref(false)
+  /** The list was there once. */
+  const loaded = ref(false)
   const error = ref<ApiError | null>(null)
   const activeId = ref<number | null>(null)
   const muted = ref(new Set<number>())
@@ -99,6 +101,7 @@ export const useChannelsStore = defineStore('channels', () => {
       for (const { id, head } of byUse(ofUser).slice(0, subscriptions.limit).reverse()) {
         subscriptions.add(id, head, false)
       }
+      loaded.value = true
       void counts.lookForMentions()
     } catch (failure) {
       if (began === generation) error.value = asApiError(failure)
@@ -241,6 +244,12 @@ export const useChannelsStore = defineStore('channels', () => {
     if (former !== null && byId.value.get(former)?.role === null) forget(former)
   })
 
+  /** Where the user was last, if that is still theirs. */
+  function lastOpened(): number | null {
+    const opened = loadSaved<number[]>(openedKey(), [])
+    return opened.find((id) => byId.value.get(id)?.role) ?? null
+  }
+
   // --- events ---
 
   function apply(event: ChannelEvent): void {
@@ -337,6 +346,7 @@ export const useChannelsStore = defineStore('channels', () => {
     generation += 1
     loadingList = null
     loading.value = false
+    loaded.value = false
     error.value = null
     activeId.value = null
     subscriptions.clear()
@@ -348,6 +358,7 @@ export const useChannelsStore = defineStore('channels', () => {
     byId,
     mine,
     loading,
+    loaded,
     error,
     activeId,
     totalUnread,
@@ -364,6 +375,7 @@ export const useChannelsStore = defineStore('channels', () => {
     markRead,
     setMuted,
     displayName,
+    lastOpened,
     apply,
     receive,
     reset,

@@ -105,6 +105,23 @@ describe('the list of channels', () => {
     expect(useConnectionStore().lastRestoredAt).toBe(7)
   })
 
+  it('knows where the user was last, in what is still theirs', async () => {
+    server.add(1)
+    server.add(2)
+    await logIn()
+    const channels = useChannelsStore()
+    expect([channels.loaded, channels.lastOpened()]).toEqual([true, null])
+    channels.activeId = 2
+    await settle()
+    channels.activeId = 1
+    await settle()
+    expect(channels.lastOpened()).toBe(1)
+    server.channels.delete(1)
+    client().refuse(1)
+    await settle()
+    expect(channels.lastOpened()).toBe(2)
+  })
+
   it('does not bring back what was left while it was on its way', async () => {
     server.add(1)
     server.on('POST /channels/:id/leave', () => answer(204))
