@@ -58,6 +58,10 @@ export default ts.config(
         { varsIgnorePattern: '^_', argsIgnorePattern: '^_' },
       ],
       '@typescript-eslint/no-confusing-void-expression': ['error', { ignoreArrowShorthand: true }],
+      // The types say what may be left out.
+      'vue/require-default-prop': 'off',
+      // Sees no difference between a prop and its destructured default.
+      '@typescript-eslint/no-useless-default-assignment': 'off',
       'vue/multi-word-component-names': 'off',
       'vue/html-self-closing': 'off',
       'vue/max-attributes-per-line': 'off',
