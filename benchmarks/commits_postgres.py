@@ -1,10 +1,10 @@
 """Durable messages a second on PostgreSQL: the store's group commit beside a plain driver loop.
 
-    python benchmarks/commits_postgres.py [seconds of each run]
+    [CHANNELS=10] python benchmarks/commits_postgres.py [seconds of each run]
 
 A real server with full durability, started here; 200 writers with one message under way each, over
-10 channels, in 1, 2 and 4 processes. "plain" is the shortest loop that keeps the same order: one
-statement a message (take the next seq, insert), one commit each, on 10 connections a process,
+so many channels, in 1, 2 and 4 processes. "plain" is the shortest loop that keeps the same order:
+one statement a message (take the next seq, insert), one commit each, on 10 connections a process,
 without the look for an earlier message of the same ref that the store makes.
 """
 # ruff: noqa: T201 this is the output
@@ -31,7 +31,8 @@ from storm_gateway.store.sql_store import SqlStore
 from storm_gateway.store.upgrade import bring_up_to_date
 
 WRITERS = 200
-CHANNELS = 10
+# From the environment, so that the other processes have it too.
+CHANNELS = int(os.environ.get("CHANNELS", "10"))
 WARM_UP_SECONDS = 1.0
 PAYLOAD = "x" * 80
 PLAIN = """

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import asyncpg
 
+from storm_gateway.audit.ledger import ACKED
 from storm_gateway.audit.scenario import LoadPlan, Scenario, scenario
 from storm_gateway.audit.scenarios.tools import (
     Proxies,
@@ -22,6 +23,8 @@ from storm_gateway.audit.scenarios.tools import (
     red,
     stays_red,
 )
+from storm_gateway.audit.timeline import Fault
+from storm_gateway.audit.times import Spread
 from storm_gateway.stack import disk
 from storm_gateway.stack.disk import SmallDiskPostgres
 from storm_gateway.stack.proxy import Toxics
@@ -32,6 +35,12 @@ if TYPE_CHECKING:
 
 _ANSWERED_SECONDS = 3.0
 """A send is answered or refused so soon (the nodes' STORM_STORE_TIMEOUT_SECONDS)."""
+
+_OTHERS_SECONDS = 1.0
+"""So soon a message is acknowledged while another channel's row is locked."""
+
+_FREE_SECONDS = 2.0
+"""So soon after the lock's end a channel takes messages again."""
 
 _FULL_SECONDS = 5.0
 """Longer than a node believes its last refused commit: then it has to find out by itself."""
@@ -84,6 +93,7 @@ class PostgresSlow(Scenario):
 
     def __init__(self) -> None:
         self.proxies: Proxies | None = None
+        self.lock: Fault | None = None
 
     def make_stack(self, stack: "Stack") -> "Stack":
         self.proxies = postgres_proxies(stack)
@@ -99,19 +109,57 @@ class PostgresSlow(Scenario):
         await accepted_soon(arena)
         await green(arena)
         await arena.steady(1)
-        async with arena.fault("a channel's row is locked") as second, locked(arena):
+        async with arena.fault("a channel's row is locked") as self.lock, locked(arena):
             await asyncio.sleep(5)
         await accepted_soon(arena)
-        for fault in (first, second):
+        await arena.steady(_FREE_SECONDS)
+        for fault in (first, self.lock):
             expect_sockets_stayed(arena, fault)
 
     async def after(self, arena: "Arena") -> None:
         # A node that waits for longer than its own timeout leaves its clients without an answer.
         arena.figure("sent again for want of an answer", arena.load.unanswered)
+        if self.lock is not None:
+            _expect_only_that_channel_waited(arena, self.lock)
 
     async def clean(self, folder: Path) -> None:
         if self.proxies is not None:
             self.proxies.stop()
+
+
+def _expect_only_that_channel_waited(arena: "Arena", lock: Fault) -> None:
+    ledger, locked = arena.load.ledger, arena.load.channels[0]
+    end = lock.end or arena.clock()
+    others = Spread.of(
+        ledger.acked_at[number] - ledger.tried_at[number]
+        for number in range(ledger.attempts)
+        if ledger.channel[number] != locked
+        and ledger.state[number] == ACKED
+        and lock.begin <= ledger.tried_at[number] < end
+    )
+    arena.figure(
+        "acks in other channels while one was locked",
+        f"p95 {others.p95:.2f} s, at most {others.most:.2f} s ({others.count} messages)",
+    )
+    arena.expect(
+        others.count > 0 and others.p95 <= _OTHERS_SECONDS,
+        f"other channels waited {others.p95:.1f} s (p95) while one was locked; "
+        f"{_OTHERS_SECONDS:g} s are allowed",
+    )
+    back = min(
+        (
+            ledger.acked_at[number] - end
+            for number in range(ledger.attempts)
+            if ledger.channel[number] == locked and ledger.acked_at[number] > end
+        ),
+        default=float("inf"),
+    )
+    arena.figure("the locked channel accepted again after", f"{back:.2f} s")
+    arena.expect(
+        back <= _FREE_SECONDS,
+        f"the channel that was locked was accepted again after {back:.1f} s; "
+        f"{_FREE_SECONDS:g} s are allowed",
+    )
 
 
 @contextlib.asynccontextmanager
