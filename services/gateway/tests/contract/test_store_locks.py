@@ -183,6 +183,30 @@ async def test_locked_users_hold_up_their_own_joins_and_nobody_else(open_store: 
     assert (await harness.access(channel, "alice")).standing == "member"
 
 
+async def test_many_writes_that_wait_for_a_locked_user_hold_the_others_up_only_for_a_moment(
+    open_store: Any,
+) -> None:
+    harness = await open_store()
+    others = await channels_of(harness, 3)
+    await harness.people("alice", "bob")
+    senders = Senders(harness, "other", 20, others)
+    await until(lambda: len(senders.acked) > 100)
+    users = harness.store.users
+    async with holding(harness, "SELECT 1 FROM users WHERE id = 'alice' FOR UPDATE"):
+        tasks = [
+            asyncio.create_task(users.update("alice", display_name=f"Alice {number}"))
+            for number in range(20)
+        ]
+        assert await longest_silence(senders, 3) < 1.5
+        results = await asyncio.gather(*tasks, return_exceptions=True)
+        assert {type(result) for result in results} == {UnavailableError}
+        # Somebody else's row is not waited for.
+        await users.update("bob", display_name="Bob")
+    await users.update("alice", display_name="Alice")
+    await senders.stop()
+    assert not senders.refused
+
+
 async def test_a_new_user_whom_another_session_inserts_and_never_commits_holds_up_nobody_else(
     open_store: Any,
 ) -> None:

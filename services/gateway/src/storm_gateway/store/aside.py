@@ -50,6 +50,18 @@ class _Lock:
         self.asked = now
         self.stuck = False
 
+    def seen_held(self, now: float, head: int | None, patience: float) -> None:
+        if now - self.seen > UNSEEN_SECONDS:
+            # Nobody looked for so long: it may be another lock.
+            self.since = now
+        self.seen = now
+        if head is not None:
+            if self.head is not None and head != self.head:
+                # Somebody else's writes go on: a crowd, and nothing is stuck.
+                self.since, self.moved = now, True
+            self.head = head
+        self.stuck = now - self.since >= patience
+
 
 class _Entry:
     __slots__ = ("since", "write")
@@ -202,7 +214,7 @@ class Aside:
         for user_id in asked[1]:
             if user_id in held_users:
                 lock = self._users.setdefault(user_id, _Lock(now, None))
-                lock.stuck = now - lock.since >= self._patience
+                lock.seen_held(now, None, self._patience)
             elif user_id not in waiting_users:
                 self._users.pop(user_id, None)
         late = [entry.write for entry in self._entries if self._is_late(entry, now)]
@@ -213,22 +225,13 @@ class Aside:
     def _held(self, channel_id: int, lock: _Lock | None, head: int | None, now: float) -> None:
         if lock is None:
             lock = self._channels[channel_id] = _Lock(now, head)
-        if now - lock.seen > UNSEEN_SECONDS:
-            # Nobody looked for so long: it may be another lock.
-            lock.since, lock.stuck = now, False
-        lock.seen = now
-        if head is not None:
-            if lock.head is not None and head != lock.head:
-                # Somebody else's writes go on: a crowd, and nothing is stuck.
-                lock.since, lock.moved = now, True
-            lock.head = head
-        stuck = now - lock.since >= self._patience
-        if stuck and not lock.stuck:
+        was_stuck = lock.stuck
+        lock.seen_held(now, head, self._patience)
+        if lock.stuck and not was_stuck:
             log.warning(
                 "Channel %d is locked by another session of the database: its writes are refused",
                 channel_id,
             )
-        lock.stuck = stuck
 
     def _is_late(self, entry: _Entry, now: float) -> bool:
         channel_id, user_id = place_of(entry.write)

@@ -23,6 +23,15 @@ ATTEMPTS = 4
 LOCK_ATTEMPTS = 2
 """How often a write that is not hot waits for a lock before it is refused."""
 
+LOCK_SECONDS = 0.25
+"""How long it waits each time, as long as there is patience left."""
+
+PATIENCE_SECONDS = LOCK_ATTEMPTS * LOCK_SECONDS
+"""How long such writes may wait for locks in vain, all together: hot ones wait meanwhile."""
+
+PATIENCE_SHARE = 0.2
+"""How fast patience comes back: this share of the time."""
+
 SLOW_SECONDS = 1.0
 """A failure that took so long is everyone's who waited meanwhile: they are not made to wait for
 another.
@@ -70,6 +79,22 @@ class Outcome:
         self.seconds = 0.0
 
 
+class _Patience:
+    """What is left of the time that may be spent on waiting in vain."""
+
+    def __init__(self) -> None:
+        self._left = PATIENCE_SECONDS
+        self._at = 0.0
+
+    def left(self, now: float) -> float:
+        self._left = min(PATIENCE_SECONDS, self._left + (now - self._at) * PATIENCE_SHARE)
+        self._at = now
+        return self._left
+
+    def spend(self, seconds: float, now: float) -> None:
+        self._left = max(0.0, self.left(now) - seconds)
+
+
 _NONE: Mapping[int, bool] = MappingProxyType({})
 
 
@@ -79,6 +104,7 @@ class Committer:
     def __init__(self, database: Database, settings: Settings) -> None:
         self._database = database
         self._settings = settings
+        self._patience = _Patience()
         self.last: Transaction | None = None
         """The transaction that was begun last; of one that failed: what it was at."""
 
@@ -154,30 +180,34 @@ class Committer:
     ) -> tuple[Transaction, T]:
         """Run this in a transaction, again where another node was in the way."""
 
+        patience = LOCK_SECONDS
+
         def work(connection: Connection) -> tuple[Transaction, T]:
+            if patience < LOCK_SECONDS:
+                self._database.dialect.wait_at_most(connection, patience)
             tx = Transaction(connection, self._database.dialect, self._settings, stuck)
             self.last = tx
             return tx, run(tx)
 
-        started = time.monotonic()
-        attempt = 0
-        while True:
-            attempt += 1
+        began = time.monotonic()
+        for attempt in range(1, ATTEMPTS + 1):
+            started = time.monotonic()
+            if lock_attempts > 1:
+                patience = self._patience.left(started)
             try:
                 return self._database.write(work)
             except StormError:
                 raise
             except Exception as error:
-                again = self._database.conflict(error) or (
-                    attempt < lock_attempts and self._database.locked_out(error)
-                )
-                if (
-                    not again
-                    or attempt == ATTEMPTS
-                    or time.monotonic() - started > 2 * SLOW_SECONDS
-                ):
+                now = time.monotonic()
+                again = self._database.conflict(error)
+                if lock_attempts > 1 and self._database.locked_out(error):
+                    self._patience.spend(now - started, now)
+                    again = attempt < lock_attempts and self._patience.left(now) >= LOCK_SECONDS
+                if not again or attempt == ATTEMPTS or now - began > 2 * SLOW_SECONDS:
                     raise
                 log.debug("Another node was in the way of a transaction, trying again")
+        raise AssertionError  # the last attempt returned or raised
 
 
 def _shown(error: BaseException | None) -> str:

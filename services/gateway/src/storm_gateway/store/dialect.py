@@ -21,6 +21,9 @@ class Dialect(Protocol):
         until the end of this one. What is read from now on is what the last writer left.
         """
 
+    def wait_at_most(self, connection: Connection, seconds: float) -> None:
+        """How long this transaction may wait for each lock, from now on."""
+
     def try_lock(
         self, connection: Connection, channel_ids: Iterable[int], user_ids: Iterable[str]
     ) -> tuple[Sequence[int], Sequence[str]]:

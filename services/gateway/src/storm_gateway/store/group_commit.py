@@ -166,7 +166,7 @@ class GroupCommit:
             if refusal is not None and time.monotonic() - started > SLOW_SECONDS:
                 more, ended = self._take_what_came()
                 stopping = stopping or ended
-                self._refuse(waiting + more, refusal)
+                self._refuse([*waiting, *more, *self._aside.clear()], refusal)
                 waiting = []
             if self._aside.pause(time.monotonic()) == 0:
                 self._commit_aside()

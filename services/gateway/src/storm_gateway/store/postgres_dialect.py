@@ -21,6 +21,7 @@ _encode = msgspec.json.encode
 _LOCK_USERS = "SELECT 1 FROM users WHERE id = ANY($1::text[]) ORDER BY id FOR SHARE"
 _LOCK = "SELECT 1 FROM channels WHERE id = ANY($1::bigint[]) ORDER BY id FOR NO KEY UPDATE"
 
+_WAIT = "SELECT set_config('lock_timeout', $1, true)"
 _TRY_LOCK_USERS = "SELECT id FROM users WHERE id = ANY($1::text[]) FOR SHARE SKIP LOCKED"
 _TRY_LOCK = "SELECT id FROM channels WHERE id = ANY($1::bigint[]) FOR NO KEY UPDATE SKIP LOCKED"
 # Without a lock, so these wait for nobody.
@@ -139,6 +140,10 @@ class PostgresDialect:
             ask(connection, _LOCK_USERS, users)
         if channels:
             ask(connection, _LOCK, channels)
+
+    def wait_at_most(self, connection: Connection, seconds: float) -> None:
+        # 0 would be without end.
+        ask(connection, _WAIT, f"{max(1, round(seconds * 1000))}ms")
 
     def try_lock(
         self, connection: Connection, channel_ids: Iterable[int], user_ids: Iterable[str]

@@ -86,6 +86,9 @@ class SqliteDialect:
     ) -> None:
         """Nothing: only one transaction writes at a time."""
 
+    def wait_at_most(self, connection: Connection, seconds: float) -> None:
+        """Nothing: only one transaction writes at a time."""
+
     def try_lock(
         self, connection: Connection, channel_ids: Iterable[int], user_ids: Iterable[str]
     ) -> tuple[Sequence[int], Sequence[str]]:
