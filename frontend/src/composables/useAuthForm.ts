@@ -1,4 +1,4 @@
-import { computed, onScopeDispose, reactive, ref } from 'vue'
+import { computed, nextTick, onScopeDispose, reactive, ref } from 'vue'
 import { useI18n } from 'vue-i18n'
 import { useRoute, useRouter } from 'vue-router'
 
@@ -51,7 +51,11 @@ export function useAuthForm(
   }
 
   async function send(strict: boolean): Promise<void> {
-    if (busy.value || wait.value > 0 || !check(strict)) return
+    if (busy.value || wait.value > 0) return
+    if (!check(strict)) {
+      await toFault()
+      return
+    }
     busy.value = true
     refusal.value = null
     try {
@@ -65,6 +69,13 @@ export function useAuthForm(
     } finally {
       busy.value = false
     }
+    await toFault()
+  }
+
+  /** The focus goes to the first field that is wrong; its error is read out with it. */
+  async function toFault(): Promise<void> {
+    await nextTick()
+    document.querySelector<HTMLElement>('form [aria-invalid="true"]')?.focus()
   }
 
   function countDown(seconds: number): void {

@@ -1,7 +1,7 @@
 import { onScopeDispose } from 'vue'
 
 /** What one part of the page may ask another for, wherever that is mounted. */
-export type Request = 'switcher' | 'shortcuts'
+export type Request = 'switcher' | 'shortcuts' | 'browse' | 'create' | 'direct'
 
 const listeners = new Map<Request, Set<() => void>>()
 
