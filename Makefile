@@ -103,7 +103,7 @@ test: $(DEV_STAMP) $(CLIENT) ## run every test with coverage of branches (gate: 
 
 e2e: $(READY) $(CLIENT) ## the web client in a real browser (E2E_ARGS='--grep outbox' picks)
 	@chromium=$$(sh $(FRONTEND)/scripts/chromium.sh) && cd $(FRONTEND) && \
-		CHROMIUM="$$chromium" npx playwright test --project tests $(E2E_ARGS)
+		CHROMIUM="$$chromium" npx playwright test --project=tests $(E2E_ARGS)
 
 check: $(DEV_STAMP) $(NPM_STAMP) ## style, types, import rules, documents and lock files are in order
 	cd $(FRONTEND) && npm run --silent lint && npm run --silent types && npm run --silent format:check

@@ -51,6 +51,7 @@ test('a new person registers, finds the general channel and talks within a minut
   const page = await (await browser.newContext()).newPage()
   await page.goto(gateway.url)
   await page.getByRole('link', { name: /create an account|sign up|register/i }).click()
+  await expect(page.getByRole('heading', { name: 'Create an account' })).toBeVisible()
   await page.getByLabel('User name').fill('newcomer')
   await page.getByLabel('Password', { exact: true }).fill('a fine password')
   await page.getByRole('button', { name: /create|sign up|register/i }).click()

@@ -4,7 +4,7 @@ test('a gateway that is killed between messages loses, doubles and swaps nothing
   gateway,
   enter,
 }) => {
-  test.setTimeout(180_000)
+  test.setTimeout(300_000)
   await Person.register(gateway, 'alice')
   await Person.register(gateway, 'bob')
   const alice = await enter('alice', { path: '/c/1' })
@@ -87,7 +87,11 @@ test('a message written offline survives a reload and is sent once', async ({ ga
   await alice.say('online')
   await expect(alice.message('online')).toHaveAttribute('data-state', 'sent')
   // The page comes from the gateway, the socket does not.
-  await alice.page.routeWebSocket(/\/ws/, (socket) => socket.close())
+  let blocked = true
+  await alice.page.routeWebSocket(/\/ws/, (socket) => {
+    if (blocked) void socket.close()
+    else socket.connectToServer()
+  })
   await gateway.kill()
   await expect(alice.page.getByRole('button', { name: 'Try now' })).toBeVisible()
   await alice.say('written offline')
@@ -95,7 +99,7 @@ test('a message written offline survives a reload and is sent once', async ({ ga
   await gateway.start()
   await alice.page.reload()
   await expect(alice.message('written offline')).toHaveAttribute('data-state', 'pending')
-  await alice.page.unrouteAll()
+  blocked = false
   await alice.page.reload()
   await expect(alice.message('written offline')).toHaveAttribute('data-state', 'sent')
   const stored = (await (await Person.register(gateway, 'reader')).history(1)).map(
