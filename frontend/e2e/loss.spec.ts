@@ -152,3 +152,32 @@ test('a slow network delays and loses nothing', async ({ gateway, enter }) => {
   expect(stored).toHaveLength(40)
   await expect.poll(async () => (await alice.readAll()).map(({ text }) => text)).toEqual(stored)
 })
+
+test('the page and `storm tail` show the same conversation, through a restart of the gateway', async ({
+  gateway,
+  enter,
+}) => {
+  test.setTimeout(180_000)
+  const alice = await Person.register(gateway, 'alice')
+  await Person.register(gateway, 'bob')
+  await alice.say(1, 'said before either was there')
+  const page = await enter('alice', { path: '/c/1' })
+  const tail = gateway.tail(1, 'bob')
+  try {
+    await expect.poll(tail.shown).toEqual(['said before either was there'])
+    for (let number = 0; number < 5; number++) await page.say(`before the restart ${number}`)
+    await gateway.drain()
+    for (let number = 0; number < 5; number++) await page.say(`while it was away ${number}`)
+    await gateway.start()
+    for (let number = 0; number < 5; number++) await alice.say(1, `by the API ${number}`)
+    await expect(page.page.locator('[data-state="pending"]')).toHaveCount(0, { timeout: 45_000 })
+    const stored = (await alice.history(1)).map(({ payload }) => payload)
+    expect(stored).toHaveLength(16)
+    await expect.poll(tail.shown, { timeout: 45_000 }).toEqual(stored)
+    await expect
+      .poll(async () => (await page.readAll()).map(({ text }) => text), { timeout: 45_000 })
+      .toEqual(stored)
+  } finally {
+    await tail.end()
+  }
+})

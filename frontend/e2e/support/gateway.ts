@@ -8,6 +8,13 @@ import { join, resolve } from 'node:path'
 const STORM = process.env.STORM ?? resolve(import.meta.dirname, '../../../.venv/bin/storm')
 const READY_MS = 30_000
 
+/** The environment without settings of this machine. */
+function withoutSettings(): NodeJS.ProcessEnv {
+  return Object.fromEntries(
+    Object.entries(process.env).filter(([name]) => !name.startsWith('STORM')),
+  )
+}
+
 async function freePort(): Promise<number> {
   const server = createServer()
   server.listen(0, '127.0.0.1')
@@ -46,13 +53,10 @@ export class Gateway {
   }
 
   async start(): Promise<void> {
-    const clean = Object.fromEntries(
-      Object.entries(process.env).filter(([name]) => !name.startsWith('STORM')),
-    )
     this.said = ''
     const child = spawn(STORM, ['serve'], {
       env: {
-        ...clean,
+        ...withoutSettings(),
         STORM_ADDR: `127.0.0.1:${this.port}`,
         STORM_DATA_DIR: this.dataDir,
         STORM_AUTH_RATE_LIMIT_ENABLED: 'false',
@@ -87,6 +91,34 @@ export class Gateway {
   /** As an operator does: clients are told to come back. */
   async drain(): Promise<void> {
     await this.end('SIGTERM')
+  }
+
+  /** `storm tail --json` of a channel, as it is used in a terminal; gives what it has shown. */
+  tail(channelId: number, userId: string): { shown: () => string[]; end: () => Promise<void> } {
+    const child = spawn(
+      STORM,
+      ['tail', String(channelId), '--as', userId, '--json', '--url', this.url],
+      {
+        env: { ...withoutSettings(), STORM_DATA_DIR: this.dataDir },
+        stdio: ['ignore', 'pipe', 'inherit'],
+      },
+    )
+    let text = ''
+    child.stdout.on('data', (more: Buffer) => (text += more.toString()))
+    return {
+      shown: () =>
+        text
+          .split('\n')
+          .slice(0, -1)
+          .map((line) => JSON.parse(line) as { type: string; payload?: string })
+          .flatMap(({ type, payload }) => (type === 'message' ? [payload ?? ''] : [])),
+      async end() {
+        if (child.exitCode !== null) return
+        const ended = once(child, 'exit')
+        child.kill('SIGINT')
+        await ended
+      },
+    }
   }
 
   async remove(): Promise<void> {
