@@ -19,7 +19,7 @@ from typing import Any, TypeVar
 
 from storm_gateway.errors import StormError, UnavailableError
 from storm_gateway.observability.metrics import Metrics
-from storm_gateway.store.aside import Aside
+from storm_gateway.store.aside import AGAIN_SECONDS, Aside
 from storm_gateway.store.committer import SLOW_SECONDS, Committer, Outcome
 from storm_gateway.store.database import Database
 from storm_gateway.store.hot import HOT, Hot, play
@@ -61,13 +61,14 @@ class GroupCommit:
     ) -> None:
         self._database = database
         self._committer = Committer(database, settings)
+        self._timeout_seconds = timeout_seconds
         self._metrics = metrics
         self._batch = batch
         self._limit = queue
         self._wait_seconds = wait_seconds
-        # Later than the server ends the transaction of a node that froze, sooner than a client
-        # would have been refused by a deadline.
-        self._aside = Aside(0.65 * timeout_seconds, 0.8 * timeout_seconds)
+        # Later than the server ends the transaction of a node that froze, and late enough for a
+        # disk that stops for a moment while another node commits.
+        self._aside = Aside(0.8 * timeout_seconds, 0.8 * timeout_seconds)
         self._queue: SimpleQueue[list[Waiting] | None] = SimpleQueue()
         self._gathered: list[Waiting] = []
         # Counted on the loop only: from submit until the caller has heard.
@@ -170,7 +171,11 @@ class GroupCommit:
                 waiting = []
             if self._aside.pause(time.monotonic()) == 0:
                 self._commit_aside()
+        end = time.monotonic() + self._timeout_seconds
         self._commit_aside()
+        while len(self._aside) and time.monotonic() < end:
+            time.sleep(AGAIN_SECONDS)
+            self._commit_aside()
         self._refuse(self._aside.clear(), UnavailableError(BUSY, retry_after_ms=RETRY_AFTER_MS))
 
     def _take(self, seconds: float | None) -> tuple[list[Waiting], bool]:
