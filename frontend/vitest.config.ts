@@ -9,6 +9,8 @@ export default mergeConfig(
       environment: 'happy-dom',
       include: ['src/**/__tests__/*.spec.ts'],
       restoreMocks: true,
+      // As a text, for the test of the colours; otherwise styles are left out.
+      css: { include: [/\.css\?raw$/] },
       coverage: {
         provider: 'v8',
         include: ['src/**/*.{ts,vue}'],
