@@ -41,38 +41,45 @@ export function useShortcuts({ onSwitcher, onHelp }: Shortcuts): void {
     }
   }
 
-  useEventListener(window, 'keydown', (event) => {
-    const key = event as KeyboardEvent
-    // Whoever handled it already meant something else by it.
-    if (key.defaultPrevented || key.isComposing) return
+  function take(key: KeyboardEvent): boolean {
     const command = mac ? key.metaKey && !key.ctrlKey : key.ctrlKey && !key.metaKey
     if (command && !key.altKey && !key.shiftKey && key.key.toLowerCase() === 'k') {
-      key.preventDefault()
       onSwitcher()
-    } else if ((key.ctrlKey || key.metaKey) && !key.altKey && key.key === '/') {
-      // On many keyboards / is typed with Shift.
-      key.preventDefault()
-      onHelp()
-    } else if (inDialog()) {
-      return
-    } else if (key.key === '?' && !key.ctrlKey && !key.metaKey && !isWriting(key.target)) {
-      key.preventDefault()
-      onHelp()
-    } else if (
-      key.altKey &&
-      !key.ctrlKey &&
-      !key.metaKey &&
-      (key.key === 'ArrowUp' || key.key === 'ArrowDown')
-    ) {
-      // On a Mac these keys move through the paragraphs of what one writes.
-      if (mac && holdsText(key.target)) return
-      key.preventDefault()
-      go(key.key === 'ArrowUp' ? -1 : 1, key.shiftKey)
+      return true
     }
-  })
+    // On many keyboards / is typed with Shift.
+    if ((key.ctrlKey || key.metaKey) && !key.altKey && key.key === '/') {
+      onHelp()
+      return true
+    }
+    if (inDialog() || key.ctrlKey || key.metaKey) return false
+    if (key.key === '?' && !isWriting(key.target)) {
+      onHelp()
+      return true
+    }
+    if (!key.altKey || (key.key !== 'ArrowUp' && key.key !== 'ArrowDown')) return false
+    // On a Mac these keys move through the paragraphs of what one writes.
+    if (mac && holdsText(key.target)) return false
+    go(key.key === 'ArrowUp' ? -1 : 1, key.shiftKey)
+    return true
+  }
+
+  useEventListener(
+    window,
+    'keydown',
+    (event) => {
+      const key = event as KeyboardEvent
+      if (key.isComposing || !take(key)) return
+      key.preventDefault()
+      key.stopPropagation()
+    },
+    // Before the field that has the focus: it may know the arrows too, without looking at Alt.
+    { capture: true },
+  )
 }
 
-const inDialog = (): boolean =>
+/** Something is open that has its own keys. */
+export const inDialog = (): boolean =>
   document.querySelector('[role="dialog"], [role="alertdialog"], [role="menu"]') !== null
 
 const NOT_TEXT = ['button', 'checkbox', 'radio', 'range', 'submit', 'reset', 'color', 'file']

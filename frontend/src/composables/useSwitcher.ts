@@ -90,6 +90,8 @@ export function useSwitcher(query: Ref<string>, open: Ref<boolean>) {
   }
 
   const places = computed<Place[]>(() => {
+    // Not with every message that comes while nobody looks.
+    if (!open.value) return []
     const own = channels.mine.map((channel) => ({ channel, name: channels.displayName(channel) }))
     if (wanted.value === '') {
       // As the list of channels has them: what calls first. Where one is already is no place to go.

@@ -88,12 +88,15 @@ describe('the keys of the page', () => {
     expect(onHelp).toHaveBeenCalledOnce()
   })
 
-  it('are left alone when somebody else took them', () => {
+  it('come before those of the field that has the focus', () => {
     start()
+    const own = vi.fn()
     const taker = field()
-    taker.addEventListener('keydown', (event) => event.preventDefault())
-    press('k', { ctrlKey: true }, taker)
-    expect(onSwitcher).not.toHaveBeenCalled()
+    taker.addEventListener('keydown', own)
+    press('ArrowUp', { altKey: true }, taker)
+    expect(own).not.toHaveBeenCalled()
+    press('ArrowUp', {}, taker)
+    expect(own).toHaveBeenCalledOnce()
   })
 
   it('do nothing any more when the page is left', () => {
