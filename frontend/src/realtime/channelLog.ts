@@ -1,4 +1,4 @@
-import type { Gap } from '@/protocol'
+import type { Subscribed } from '@/protocol'
 
 const DOUBTFUL_HEARTBEATS = 2
 
@@ -18,6 +18,11 @@ export type Verdict = 'take' | 'known' | 'missed' | 'later'
  */
 export class ChannelLog {
   state: LogState = 'asking'
+  /** Of the subscribe that counts: the answer to an earlier one would be about another place. */
+  ref = ''
+  /** Refusals in a row that were not for good. */
+  refusals = 0
+  fillFrom = 0
   fillTo = 0
   /** Up to here a replay answers, which may leave superseded events out. */
   private replayTo = 0
@@ -32,49 +37,54 @@ export class ChannelLog {
     public rewound = false,
   ) {}
 
+  /** Everything up to here was taken. */
+  get position(): number {
+    return this.last ?? 0
+  }
+
   judge(seq: number): Verdict {
     if (this.last === null || this.state === 'filling') return 'later'
     if (seq <= this.last) return 'known'
-    if (seq === this.last + 1 || (this.state === 'live' && seq <= this.replayTo)) return 'take'
+    if (seq === this.last + 1 || (this.state === 'live' && this.isReplayed(seq))) return 'take'
     return this.state === 'asking' ? 'later' : 'missed'
   }
 
+  /** Older than the latest subscribe: what it says about rights was overruled by the answer. */
+  isReplayed(seq: number): boolean {
+    return seq <= this.replayTo
+  }
+
   take(seq: number): void {
-    this.last = Math.max(this.last ?? 0, seq)
+    this.last = Math.max(this.position, seq)
   }
 
   ask(): void {
     if (this.state !== 'filling') this.state = 'asking'
   }
 
-  /** The answer to the subscribe. What to do about a gap is for the caller to say. */
-  subscribed(head: number, gap: Gap | undefined, reset: boolean): 'live' | 'gap' {
+  /** The answer to the subscribe. Whether there is a gap to be filled or skipped. */
+  subscribed({ head, gap, reset }: Subscribed): boolean {
     this.ahead = 0
-    this.rewound ||= reset
-    if (this.last === null || reset) this.last = head
+    this.refusals = 0
+    this.rewound ||= reset === true
+    if (this.last === null || reset === true) this.last = head
     this.replayTo = head
     this.state = 'live'
-    return gap !== undefined && (gap.to ?? 0) > this.last ? 'gap' : 'live'
+    return (gap?.to ?? 0) > this.last
   }
 
   /** Read the gap from history. */
-  fill(gap: Gap, head: number): void {
-    const to = gap.to ?? 0
+  fill(gapTo: number, head: number): void {
     this.state = 'filling'
+    this.fillFrom = this.position + 1
     // Half of what was replayed is read too: at a gap's very end, a busy channel would have moved
     // on by the next subscribe, and gap again.
-    this.fillTo = Math.max(to, Math.floor((to + head) / 2))
+    this.fillTo = Math.max(gapTo, Math.floor((gapTo + head) / 2))
   }
 
-  /** Give the gap up: go on behind it. */
-  skip(gap: Gap): void {
-    this.last = Math.max(this.last ?? 0, gap.to ?? 0)
-    this.state = 'live'
-  }
-
-  /** History is read up to `fillTo`: subscribe again from there. */
-  filled(): void {
-    this.take(this.fillTo)
+  /** Go on behind it, and ask anew. */
+  skip(to: number): void {
+    this.take(to)
     this.state = 'asking'
   }
 

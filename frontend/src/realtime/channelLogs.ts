@@ -1,7 +1,6 @@
 import type {
   DurableEvent,
   ErrorReply,
-  Gap,
   Message,
   MessageEvent,
   ServerEvent,
@@ -9,24 +8,29 @@ import type {
 } from '@/protocol'
 
 import { ChannelLog } from './channelLog'
-import type { Commands } from './commands'
-import { isRetryable } from './commands'
+import { isRetryable, type Commands } from './commands'
 import type { Environment, Timer } from './environment'
+import { Filler, MOST_PAGES, PAGE, type FillResult, type History } from './filler'
 
-const PAGE = 200
-/** A gap of more than so many pages is not worth the reading: the newest page is. */
-const MOST_PAGES = 25
-const READS_TRIED = 3
 const RETRY_MS = 2_000
+/** Of doublings of the wait after refusals. */
+const MOST_DOUBLINGS = 4
 const OWN_REF = 'subscribe:'
+
+export interface Filled {
+  channelId: number
+  from: number
+  to: number
+}
 
 export interface ChannelLogsOptions {
   environment: Environment
-  /** The messages after a seq, ascending; without it, gaps become resets. */
-  history?: (channelId: number, after: number, limit: number) => Promise<Message[]>
+  /** Without it, gaps become resets. */
+  history?: History
   deliver(event: ServerEvent): void
   /** What was kept of the channel is void. */
   reset(channelId: number): void
+  filled(what: Filled): void
   /** The gateway does not let this channel be received. */
   refused(channelId: number, error: ErrorReply): void
 }
@@ -34,12 +38,27 @@ export interface ChannelLogsOptions {
 /** The channels that are received, over all connections: each event once, and in order. */
 export class ChannelLogs {
   private readonly logs = new Map<number, ChannelLog>()
+  private readonly filler: Filler | null
   private readonly timers = new Set<Timer>()
   private commands: Commands | null = null
   private userId = ''
   private epoch = ''
+  private asked = 0
 
-  constructor(private readonly options: ChannelLogsOptions) {}
+  constructor(private readonly options: ChannelLogsOptions) {
+    const { environment, history } = options
+    this.filler =
+      history === undefined
+        ? null
+        : new Filler({
+            environment,
+            history,
+            isWanted: (log) => this.isCurrent(log),
+            isConnected: () => this.commands !== null,
+            deliver: (log, message) => this.deliverOld(log, message),
+            done: (log, result) => this.filledOrNot(log, result),
+          })
+  }
 
   has(channelId: number): boolean {
     return this.logs.has(channelId)
@@ -71,10 +90,10 @@ export class ChannelLogs {
     this.timers.clear()
   }
 
-  /** The numbering began anew: the positions mean nothing any more. */
-  private forget(): void {
+  /** Nothing more is delivered, from history neither; the positions are kept. */
+  stop(): void {
     for (const [channelId, { last, rewound }] of this.logs)
-      this.logs.set(channelId, new ChannelLog(channelId, null, rewound || last !== null))
+      this.logs.set(channelId, new ChannelLog(channelId, last, rewound))
   }
 
   /** What comes right behind a heartbeat looks like more than the server has: at once. */
@@ -91,13 +110,6 @@ export class ChannelLogs {
     })
   }
 
-  private each(heads: Record<string, number>, look: (log: ChannelLog, head: number) => void): void {
-    for (const log of this.logs.values()) {
-      const head = heads[String(log.channelId)]
-      if (head !== undefined) look(log, head)
-    }
-  }
-
   durable(event: DurableEvent): void {
     const log = this.logs.get(event.channel_id)
     const aboutMe = 'user_id' in event && event.user_id === this.userId
@@ -110,89 +122,93 @@ export class ChannelLogs {
     if (verdict === 'missed') this.ask(log)
     if (verdict !== 'take') return
     log.take(event.seq)
-    // After these nothing more comes.
-    if (event.type === 'channel.deleted' || (event.type === 'member.left' && aboutMe))
-      this.logs.delete(event.channel_id)
+    const isLast = event.type === 'channel.deleted' || (event.type === 'member.left' && aboutMe)
+    if (isLast && !log.isReplayed(event.seq)) this.logs.delete(event.channel_id)
     this.options.deliver(event)
   }
 
   subscribed(reply: Subscribed): void {
     const log = this.logs.get(reply.channel_id)
-    if (log?.state !== 'asking') return
-    const found = log.subscribed(reply.head, reply.gap, reply.reset === true)
+    if (log?.state !== 'asking' || reply.ref !== log.ref) return
+    const hasGap = log.subscribed(reply)
     const { rewound } = log
     log.rewound = false
     if (rewound) this.options.reset(reply.channel_id)
-    if (found === 'gap' && reply.gap !== undefined) this.bridge(log, reply.gap, reply.head)
+    if (hasGap && this.isCurrent(log)) this.bridge(log, reply.gap?.to ?? 0, reply.head)
   }
 
-  /** Whether the reply was about a subscribe. */
-  failed(reply: ErrorReply): boolean {
-    const channelId = Number(reply.ref?.startsWith(OWN_REF) ? reply.ref.slice(OWN_REF.length) : NaN)
-    if (Number.isNaN(channelId)) return false
-    const log = this.logs.get(channelId)
-    if (log?.state !== 'asking') return true
+  /** An error, perhaps about a subscribe. */
+  failed(reply: ErrorReply): void {
+    if (!reply.ref?.startsWith(OWN_REF)) return
+    const log = [...this.logs.values()].find(({ ref }) => ref === reply.ref)
+    if (log?.state !== 'asking') return
     if (isRetryable(reply.code)) {
-      this.after(reply.retry_after_ms ?? RETRY_MS, () => {
-        if (this.logs.get(channelId) === log && log.state === 'asking') this.ask(log)
+      const doubled = RETRY_MS * 2 ** Math.min(log.refusals, MOST_DOUBLINGS)
+      log.refusals += 1
+      this.after(reply.retry_after_ms ?? doubled, () => {
+        if (this.isCurrent(log) && log.ref === reply.ref) this.ask(log)
       })
     } else {
-      this.logs.delete(channelId)
-      this.options.refused(channelId, reply)
+      this.logs.delete(log.channelId)
+      this.options.refused(log.channelId, reply)
     }
-    return true
+  }
+
+  private each(heads: Record<string, number>, look: (log: ChannelLog, head: number) => void): void {
+    for (const log of this.logs.values()) {
+      const head = heads[String(log.channelId)]
+      if (head !== undefined) look(log, head)
+    }
+  }
+
+  /** The numbering began anew: the positions mean nothing any more. */
+  private forget(): void {
+    for (const [channelId, { last, rewound }] of this.logs)
+      this.logs.set(channelId, new ChannelLog(channelId, null, rewound || last !== null))
+  }
+
+  private isCurrent(log: ChannelLog): boolean {
+    return this.logs.get(log.channelId) === log
   }
 
   private ask(log: ChannelLog): void {
     log.ask()
     if (log.state !== 'asking' || this.commands === null) return
+    this.asked += 1
+    log.ref = `${OWN_REF}${this.asked}`
     this.commands.tellLater({
       type: 'subscribe',
       channel_id: log.channelId,
       ...(log.last === null ? {} : { since: log.last }),
-      ref: `${OWN_REF}${log.channelId}`,
+      ref: log.ref,
     })
   }
 
-  private bridge(log: ChannelLog, gap: Gap, head: number): void {
-    if (this.options.history === undefined || (gap.to ?? 0) - gap.from >= PAGE * MOST_PAGES) {
-      log.skip(gap)
-      this.options.reset(log.channelId)
+  // --- gaps ---
+
+  private bridge(log: ChannelLog, gapTo: number, head: number): void {
+    if (this.filler !== null && gapTo - log.position <= PAGE * MOST_PAGES) {
+      log.fill(gapTo, head)
+      this.filler.fill(log)
       return
     }
-    log.fill(gap, head)
-    void this.read(log)
+    // What is replayed behind the gap comes on this connection still.
+    log.take(gapTo)
+    this.options.reset(log.channelId)
   }
 
-  private async read(log: ChannelLog): Promise<void> {
-    let failures = 0
-    const stale = (): boolean => this.logs.get(log.channelId) !== log
-    while ((log.last ?? 0) < log.fillTo) {
-      let page: Message[] | undefined
-      try {
-        page = await this.options.history?.(log.channelId, log.last ?? 0, PAGE)
-      } catch {
-        failures += 1
-      }
-      if (stale()) return
-      if (page === undefined) {
-        if (failures >= READS_TRIED) {
-          this.options.reset(log.channelId)
-          break
-        }
-        await new Promise<void>((wake) => void this.options.environment.after(RETRY_MS, wake))
-        if (stale()) return
-        continue
-      }
-      for (const message of page) {
-        if (message.seq > log.fillTo || message.seq <= (log.last ?? 0)) continue
-        log.take(message.seq)
-        this.options.deliver(asEvent(message))
-      }
-      if (page.length < PAGE || (page.at(-1)?.seq ?? 0) >= log.fillTo) break
-    }
-    log.filled()
-    this.ask(log)
+  private deliverOld(log: ChannelLog, message: Message): void {
+    log.take(message.seq)
+    this.options.deliver(asEvent(message))
+  }
+
+  private filledOrNot(log: ChannelLog, result: FillResult): void {
+    if (result === 'later') log.skip(log.position)
+    else log.skip(log.fillTo)
+    const { channelId, fillFrom: from, fillTo: to } = log
+    if (result === 'filled') this.options.filled({ channelId, from, to })
+    else if (result === 'failed') this.options.reset(channelId)
+    if (this.isCurrent(log)) this.ask(log)
   }
 
   private after(milliseconds: number, run: () => void): void {

@@ -25,8 +25,11 @@ interface Waiting {
 }
 
 const LOST = 'The connection ended before the answer came.'
-/** Left of the burst, for what the server counts otherwise than we do. */
+/** Left of the burst: for pings, and for what the server counts otherwise than we do. */
 const SPARE = 5
+/** Commands that may wait for their turn; at 20 a second the last of them waits 25 s. */
+const MOST_QUEUED = 500
+const FULL_RETRY_MS = 1_000
 
 /**
  * The commands of one connection: sent no faster than `hello.limits` allows, and those with a ref
@@ -44,45 +47,56 @@ export class Commands {
   constructor(
     private readonly environment: Environment,
     private readonly limits: Limits,
-    private readonly write: (command: Command) => void,
+    private readonly write: (text: string) => void,
   ) {
-    this.tokens = Math.max(1, limits.commands_burst - SPARE)
+    this.tokens = this.most
     this.countedAt = environment.now()
   }
 
   /** Resolves with the ack; rejects with CommandError. */
   ask(command: Command, ref: string): Promise<Ack> {
+    const refusal = this.refusal(command, ref)
+    if (refusal !== null) return Promise.reject(refusal)
     return new Promise((resolve, reject) => {
-      if (this.ended || this.waiting.has(ref)) {
-        const text = this.ended ? LOST : 'A command with this ref is under way.'
-        reject(new CommandError(this.ended ? 'unavailable' : 'invalid_command', text))
-        return
-      }
       this.waiting.set(ref, { resolve, reject })
-      this.tell({ ...command, ref })
+      this.urgent.push({ ...command, ref })
+      this.pump()
     })
   }
 
+  /** Nobody waits for an answer; of two that wait for their turn, the later one counts. */
   tell(command: Command): void {
-    this.urgent.push(command)
+    if (this.ended) return
+    const index = this.urgent.findIndex((other) => other.ref == null && isAlike(other, command))
+    if (index >= 0) this.urgent[index] = command
+    else this.urgent.push(command)
     this.pump()
   }
 
-  /** Behind everything that a person waits for. */
-  tellLater(command: Command): void {
+  /** Subscribes and unsubscribes: behind everything that a person waits for. */
+  tellLater(command: Command & { channel_id: number }): void {
+    if (this.ended) return
+    this.later = this.later.filter(
+      (other) => !('channel_id' in other) || other.channel_id !== command.channel_id,
+    )
     this.later.push(command)
     this.pump()
   }
 
-  /** Whether somebody waited for it. */
-  answered(reply: Ack | ErrorReply): boolean {
+  /** At once: what waits for its turn would hide that the connection is dead. */
+  ping(): void {
+    this.tokens -= 1
+    this.write(JSON.stringify({ type: 'ping' } satisfies Command))
+  }
+
+  /** The answer to what somebody waits for. */
+  answered(reply: Ack | ErrorReply): void {
+    if (reply.type === 'error' && reply.code === 'rate_limited') this.slowDown(reply.retry_after_ms)
     const waiting = this.waiting.get(reply.ref ?? '')
-    if (waiting === undefined) return false
+    if (waiting === undefined) return
     this.waiting.delete(reply.ref ?? '')
     if (reply.type === 'ack') waiting.resolve(reply)
-    else
-      waiting.reject(new CommandError(reply.code, reply.message, reply.retry_after_ms ?? undefined))
-    return true
+    else waiting.reject(new CommandError(reply.code, reply.message, reply.retry_after_ms))
   }
 
   end(): void {
@@ -94,24 +108,59 @@ export class Commands {
     this.waiting.clear()
   }
 
+  private get most(): number {
+    return Math.max(1, this.limits.commands_burst - SPARE)
+  }
+
+  private refusal(command: Command, ref: string): CommandError | null {
+    if (this.ended) return new CommandError('unavailable', LOST)
+    if (this.waiting.has(ref))
+      return new CommandError('invalid_command', 'A command with this ref is under way.')
+    if (this.urgent.length >= MOST_QUEUED)
+      return new CommandError('rate_limited', 'Too many commands wait already.', FULL_RETRY_MS)
+    // The server would end the connection, and the next one with the next attempt.
+    if (bytesOf(JSON.stringify({ ...command, ref })) > this.limits.frame_bytes)
+      return new CommandError('payload_too_large', 'This is too long to be sent.')
+    return null
+  }
+
+  private slowDown(milliseconds = FULL_RETRY_MS): void {
+    this.refill()
+    const missing = (milliseconds / 1000) * this.limits.commands_per_second
+    this.tokens = Math.min(this.tokens, 1 - missing)
+  }
+
+  private refill(): void {
+    const now = this.environment.now()
+    const gained = ((now - this.countedAt) / 1000) * this.limits.commands_per_second
+    this.tokens = Math.min(this.most, this.tokens + gained)
+    this.countedAt = now
+  }
+
   private pump(): void {
     if (this.timer !== null) return
-    const now = this.environment.now()
-    const { commands_per_second: rate, commands_burst: burst } = this.limits
-    const most = Math.max(1, burst - SPARE)
-    this.tokens = Math.min(most, this.tokens + ((now - this.countedAt) / 1000) * rate)
-    this.countedAt = now
+    this.refill()
     while (this.tokens >= 1) {
       const command = this.urgent.shift() ?? this.later.shift()
       if (command === undefined) return
       this.tokens -= 1
-      this.write(command)
+      this.write(JSON.stringify(command))
     }
     if (this.urgent.length + this.later.length === 0) return
-    const wait = Math.ceil(((1 - this.tokens) / rate) * 1000)
+    const wait = Math.ceil(((1 - this.tokens) / this.limits.commands_per_second) * 1000)
     this.timer = this.environment.after(wait, () => {
       this.timer = null
       this.pump()
     })
   }
+}
+
+function isAlike(one: Command, other: Command): boolean {
+  const channel = (command: Command): number | null =>
+    'channel_id' in command ? command.channel_id : null
+  return one.type === other.type && channel(one) === channel(other)
+}
+
+function bytesOf(text: string): number {
+  return new TextEncoder().encode(text).length
 }

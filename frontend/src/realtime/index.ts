@@ -1,6 +1,8 @@
 export { backoff } from './backoff'
+export type { Filled } from './channelLogs'
 export { CommandError, isRetryable } from './commands'
 export { browserEnvironment, type Environment, type Socket, type Timer } from './environment'
+export type { History } from './filler'
 export { GatewayClient, type GatewayClientOptions } from './gatewayClient'
 export { Outbox, type Exclusively, type OutboxOptions } from './outbox'
 export {

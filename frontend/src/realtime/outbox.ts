@@ -15,6 +15,8 @@ export interface OutboxOptions {
   exclusively?: Exclusively
 }
 
+const SHORTEST_MS = 250
+
 const alone: Exclusively = (name, work) =>
   typeof navigator !== 'undefined' && 'locks' in navigator
     ? navigator.locks.request(name, work)
@@ -30,10 +32,15 @@ export class Outbox {
   private readonly exclusively: Exclusively
   private readonly listeners = new Listeners<{ change: undefined }>()
   private readonly kept = new Map<string, OutboxEntry>()
-  /** Channels with an entry under way, or waiting for its next attempt. */
+  /** Not in the storage yet: not to be sent, nor anything behind it. */
+  private readonly unsaved = new Set<string>()
+  /** Found in the storage: another page may have them too, and may have sent them by now. */
+  private readonly found = new Set<string>()
+  /** Channels with an entry under way (null), or waiting for its next attempt. */
   private readonly busy = new Map<number, Timer | null>()
   private readonly loaded: Promise<void>
   private failures = 0
+  private stopped = false
 
   constructor(
     private readonly storage: OutboxStorage,
@@ -66,10 +73,14 @@ export class Outbox {
       created_at: new Date(this.environment.now()).toISOString(),
       state: 'pending',
     }
-    this.kept.set(entry.ref, entry)
-    this.changed()
-    await this.storage.save(entry)
-    this.next(entry.channel_id)
+    this.unsaved.add(entry.ref)
+    try {
+      await this.keep(entry)
+    } finally {
+      // Even if it will not outlive the page, it is sent.
+      this.unsaved.delete(entry.ref)
+      this.next(entry.channel_id)
+    }
     return entry
   }
 
@@ -84,9 +95,7 @@ export class Outbox {
 
   async discard(ref: string): Promise<void> {
     await this.loaded
-    if (!this.kept.delete(ref)) return
-    this.changed()
-    await this.storage.remove(ref)
+    if (this.kept.has(ref)) await this.drop(ref)
   }
 
   /** The connection is there again: every channel's next entry is tried at once. */
@@ -101,56 +110,86 @@ export class Outbox {
     for (const { channel_id } of this.kept.values()) this.next(channel_id)
   }
 
+  /** Attempts nothing more. What is kept stays in the storage, for the next outbox of this user. */
+  stop(): void {
+    this.stopped = true
+    for (const timer of this.busy.values()) timer?.cancel()
+  }
+
   private async load(): Promise<void> {
-    for (const entry of await this.storage.load(this.options.userId))
+    // What cannot be read is not to keep anybody from writing.
+    const entries = await this.storage.load(this.options.userId).catch(() => [])
+    for (const entry of entries) {
       this.kept.set(entry.ref, entry)
+      this.found.add(entry.ref)
+    }
     if (this.kept.size > 0) this.changed()
   }
 
   private next(channelId: number): void {
-    if (this.busy.has(channelId)) return
+    if (this.stopped || this.busy.has(channelId)) return
     const entry = this.entries(channelId).find(({ state }) => state === 'pending')
-    if (entry === undefined) return
+    if (entry === undefined || this.unsaved.has(entry.ref)) return
     this.busy.set(channelId, null)
-    void this.attempt(entry)
+    void this.attempt(entry).then((wait) => {
+      this.busy.delete(channelId)
+      if (wait === null) this.next(channelId)
+      else if (!this.stopped) this.nextAfter(wait, channelId)
+    })
   }
 
-  private async attempt(entry: OutboxEntry): Promise<void> {
-    const channelId = entry.channel_id
-    let wait: number | null = null
-    try {
-      await this.exclusively(`storm-outbox-${this.options.userId}-${channelId}`, async () => {
-        // Given up while this page waited for its turn.
-        if (this.kept.has(entry.ref)) await this.send(entry)
-      })
-      this.failures = 0
-      this.kept.delete(entry.ref)
-      await this.storage.remove(entry.ref)
-      this.changed()
-    } catch (error) {
-      const known = error instanceof CommandError
-      if (!known || isRetryable(error.code)) {
-        wait = known ? (error.retryAfterMs ?? null) : null
-        wait ??= Math.max(
-          250,
-          backoff(this.failures, () => this.environment.random()),
-        )
-        this.failures += 1
-      } else if (this.kept.has(entry.ref)) {
-        const { code, message } = error
-        await this.keep({ ...entry, state: 'failed', error: { code, message } })
-      }
-    }
-    if (wait === null) {
-      this.busy.delete(channelId)
-      this.next(channelId)
-      return
-    }
+  private nextAfter(wait: number, channelId: number): void {
     const timer = this.environment.after(wait, () => {
       this.busy.delete(channelId)
       this.next(channelId)
     })
     this.busy.set(channelId, timer)
+  }
+
+  /** Resolves with the time to wait before the next attempt; null: it needs none. */
+  private async attempt({ ref, channel_id: channelId }: OutboxEntry): Promise<number | null> {
+    try {
+      await this.exclusively(`storm-outbox-${this.options.userId}-${channelId}`, () =>
+        this.sendOnce(ref),
+      )
+      this.failures = 0
+      return null
+    } catch (error) {
+      const known = error instanceof CommandError
+      if (known && !isRetryable(error.code)) {
+        const { code, message } = error
+        const entry = this.kept.get(ref)
+        if (entry)
+          await this.keep({ ...entry, state: 'failed', error: { code, message } }).catch(() => null)
+        return null
+      }
+      const jittered = backoff(this.failures, () => this.environment.random())
+      this.failures += 1
+      return (known ? error.retryAfterMs : undefined) ?? Math.max(SHORTEST_MS, jittered)
+    }
+  }
+
+  /** Under the lock: unless it was given up, or another page has dealt with it meanwhile. */
+  private async sendOnce(ref: string): Promise<void> {
+    if (this.found.has(ref)) await this.compare(ref)
+    const entry = this.kept.get(ref)
+    if (this.stopped || entry?.state !== 'pending') return
+    await this.send(entry)
+    await this.drop(ref)
+  }
+
+  private async compare(ref: string): Promise<void> {
+    const stored = (await this.storage.load(this.options.userId)).find((one) => one.ref === ref)
+    if (!this.kept.has(ref) || stored?.state === 'pending') return
+    if (stored === undefined) this.kept.delete(ref)
+    else this.kept.set(ref, stored)
+    this.changed()
+  }
+
+  private async drop(ref: string): Promise<void> {
+    this.kept.delete(ref)
+    this.changed()
+    await this.storage.remove(ref)
   }
 
   private async keep(entry: OutboxEntry): Promise<void> {

@@ -45,6 +45,9 @@ interface Schema extends DBSchema {
   }
 }
 
+/** A database that does not open in this time never will: some browsers forget the question. */
+const OPENING_MS = 3_000
+
 /** Outlives the page. What the browser refuses is kept in memory instead. */
 export class IndexedDbOutboxStorage implements OutboxStorage {
   /** Nothing outlives the page: private windows of some browsers, a full disk. */
@@ -59,7 +62,10 @@ export class IndexedDbOutboxStorage implements OutboxStorage {
       const found = await database.getAllFromIndex('entries', 'user_id', userId)
       return found.sort((a, b) => (a.at ?? 0) - (b.at ?? 0)).map(({ at: _, ...entry }) => entry)
     })
-    return [...(kept ?? []), ...(await this.memory.load(userId))]
+    // What could not be saved is newer than what could.
+    const entries = new Map((kept ?? []).map((entry) => [entry.ref, entry]))
+    for (const entry of await this.memory.load(userId)) entries.set(entry.ref, entry)
+    return [...entries.values()]
   }
 
   async save(entry: OutboxEntry): Promise<void> {
@@ -71,7 +77,8 @@ export class IndexedDbOutboxStorage implements OutboxStorage {
       await tx.done
       return true
     })
-    if (done !== true) await this.memory.save(entry)
+    if (done === undefined) await this.memory.save(entry)
+    else await this.memory.remove(entry.ref)
   }
 
   async remove(ref: string): Promise<void> {
@@ -84,17 +91,23 @@ export class IndexedDbOutboxStorage implements OutboxStorage {
     })
   }
 
+  /** Undefined: refused, even by a database that was opened anew. */
   private async attempt<T>(
     work: (database: IDBPDatabase<Schema>) => Promise<T>,
   ): Promise<T | undefined> {
-    try {
-      this.opened ??= this.open()
-      return await work(await this.opened)
-    } catch {
-      this.opened = null
-      this.volatile = true
-      return undefined
+    for (const hasAnother of [true, false]) {
+      try {
+        this.opened ??= inTime(this.open())
+        return await work(await this.opened)
+      } catch (error) {
+        // One that was closed meanwhile is worth another try, one that never opened is not.
+        if (hasAnother && (error as Partial<Error> | null)?.name === 'InvalidStateError')
+          this.opened = null
+        else break
+      }
     }
+    this.volatile = true
+    return undefined
   }
 
   private open(): Promise<IDBPDatabase<Schema>> {
@@ -109,4 +122,11 @@ export class IndexedDbOutboxStorage implements OutboxStorage {
       terminated: () => (this.opened = null),
     })
   }
+}
+
+function inTime<T>(work: Promise<T>): Promise<T> {
+  return new Promise((resolve, reject) => {
+    const timer = setTimeout(() => reject(new Error('It takes too long.')), OPENING_MS)
+    work.then(resolve, reject).finally(() => clearTimeout(timer))
+  })
 }

@@ -12,6 +12,15 @@ export interface ClosedReason {
   text: string
 }
 
+/** There was no close frame. */
+export const BROKEN = 1006
+/** Not with this login. */
+export const REFUSED = 4500
+/** Not with any. */
+export const FORBIDDEN = 4503
+/** Too much was sent. */
+export const TOO_FAST = 4003
+
 export type ConnectionStatus =
   | { kind: 'idle' }
   | { kind: 'connecting'; attempt: number }
@@ -30,7 +39,8 @@ export function nameOf(code: number): string {
 
 /** Whether to connect again by oneself after this close code. */
 export function mayReconnect(code: number): boolean {
-  // Said by something between us and the gateway: a proxy that is restarted, for example.
+  // Not said by the gateway, which only echoes a goodbye, but by something on the way to it: a proxy
+  // that is restarted, for example.
   if (code === 1000 || code === 1001) return true
   if (code in CLOSE_CODES) return CLOSE_CODES[code as CloseCode].reconnect
   return code < 4500 || code > 4999
