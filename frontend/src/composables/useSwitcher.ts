@@ -134,8 +134,8 @@ export function useSwitcher(query: Ref<string>, open: Ref<boolean>) {
   function best(name: string, id: string | null): Match | null {
     const byName = fuzzy(wanted.value, name)
     const byId = id === null || id === name ? null : fuzzy(wanted.value, id)
-    if (byId && byId.score > (byName?.score ?? -Infinity)) return { score: byId.score, at: [] }
-    return byName
+    if (!byId) return byName
+    return { score: Math.max(byId.score, byName?.score ?? -Infinity), at: byName?.at ?? [] }
   }
 
   const placeOf = (channel: ChannelEntry, name: string, at: number[]): Place => ({

@@ -114,6 +114,13 @@ describe('the quick switcher', () => {
     expect(texts(), 'not twice, as a person too').toHaveLength(1)
   })
 
+  it('shows which letters of the name were meant, though the user name fits better', async () => {
+    people = [person('gina', 'Regina')]
+    await type('gin')
+    const meant = options()[0]?.querySelectorAll('.text-accent') ?? []
+    expect([...meant].map(({ textContent }) => textContent)).toEqual(['gin'])
+  })
+
   it('takes the # and @ that people are used to', async () => {
     await type('#gard')
     expect(texts()).toEqual(['gardeningWhat grows'])
