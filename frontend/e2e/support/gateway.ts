@@ -93,6 +93,18 @@ export class Gateway {
     await this.end('SIGTERM')
   }
 
+  /** Another command of `storm`, to its end. */
+  async storm(...args: string[]): Promise<void> {
+    const child = spawn(STORM, args, {
+      env: withoutSettings(),
+      stdio: ['ignore', 'ignore', 'pipe'],
+    })
+    let said = ''
+    child.stderr.on('data', (text: Buffer) => (said += text.toString()))
+    const [code] = (await once(child, 'exit')) as [number | null]
+    if (code !== 0) throw new Error(`storm ${args.join(' ')} ended with ${code}:\n${said}`)
+  }
+
   /** `storm tail --json` of a channel, as it is used in a terminal; gives what it has shown. */
   tail(channelId: number, userId: string): { shown: () => string[]; end: () => Promise<void> } {
     const child = spawn(

@@ -120,11 +120,12 @@ describe('the appearance', () => {
 
   it('is in the chosen language', async () => {
     show(SettingsAppearance)
-    expect(wrapper.get('[role="combobox"]').attributes('aria-label')).toBe('Language')
+    const languages = () => wrapper.get('select')
+    const label = () => wrapper.get(`label[for="${languages().attributes('id')}"]`).text()
+    expect(label()).toBe('Language')
     await usePreferencesStore().setLocale('fr')
-    await vi.waitFor(() =>
-      expect(wrapper.get('[role="combobox"]').attributes('aria-label')).toBe('Langue'),
-    )
+    await vi.waitFor(() => expect(label()).toBe('Langue'))
+    expect(languages().element.value).toBe('fr')
     expect(wrapper.text()).toContain('Sombre')
   })
 })
