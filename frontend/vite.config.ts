@@ -29,6 +29,21 @@ export default defineConfig({
     target: 'es2022',
     // A data: URL would need a wider content security policy.
     assetsInlineLimit: 0,
+    // Few files compress better than many small ones: what every page uses of libraries is one,
+    // and what only a conversation uses comes with it.
+    rolldownOptions: {
+      output: {
+        codeSplitting: {
+          groups: [
+            {
+              name: 'libraries',
+              test: /node_modules\/(?:@vue|vue|vue-router|vue-i18n|@intlify|pinia|reka-ui|@floating-ui|@lucide|@vueuse|idb)\//,
+            },
+            { name: 'shared', test: /src\/(?!locales)/, minShareCount: 3 },
+          ],
+        },
+      },
+    },
   },
   server: {
     port: 5173,
