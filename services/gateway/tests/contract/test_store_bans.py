@@ -114,7 +114,11 @@ async def test_an_administrator_of_the_settings_counts_and_can_be_banned(open_st
 async def test_of_two_administrators_who_ban_each_other_at_once_one_stays(
     open_store: Open,
 ) -> None:
-    nodes = [await open_store(), await open_store()]
+    first = await open_store()
+    # An unsafe SQLite lets nobody else at its file: there the two are on one node.
+    facts = getattr(first.store._database, "facts", None)  # type: ignore[attr-defined]
+    alone = facts is not None and not facts.safe
+    nodes = [first, first if alone else await open_store()]
     for number in range(10):
         pair = [f"a{number}", f"b{number}"]
         await nodes[0].people(*pair)
