@@ -1,0 +1,144 @@
+// What is counted. k6's own metrics carry its thresholds and summary; beside them stand plain counts
+// and latencies in buckets, which cost almost nothing and which the driver adds up over all VUs and
+// processes: percentiles of different processes cannot be merged, buckets can.
+
+import { Counter, Rate, Trend } from "k6/metrics";
+
+import { plan } from "./plan.js";
+
+export const MARK = "storm-load ";
+
+const connectTime = new Trend("storm_connect_ms", true);
+const resumeTime = new Trend("storm_resume_ms", true);
+const ackTime = new Trend("storm_ack_ms", true);
+const deliveryTime = new Trend("storm_delivery_ms", true);
+const errors = new Rate("storm_errors");
+const counters = {};
+for (const name of ["sent", "acked", "delivered", "dropped", "lost", "doubled", "out_of_order"]) {
+  counters[name] = new Counter(`storm_${name}`);
+}
+
+// The k6 thresholds of this process; the verdict on all processes is the driver's.
+export function thresholds() {
+  const limits = plan.thresholds;
+  const found = {};
+  const p95 = (name, limit) => {
+    if (limit !== undefined) found[name] = [`p(95)<${limit}`];
+  };
+  p95("storm_connect_ms", limits.connect_p95_ms);
+  p95("storm_ack_ms", limits.ack_p95_ms);
+  p95("storm_delivery_ms", limits.delivery_p95_ms);
+  if (limits.errors !== undefined) found.storm_errors = [`rate<${limits.errors}`];
+  for (const name of ["lost", "doubled", "dropped"]) {
+    if (limits[name] !== undefined) found[`storm_${name}`] = [`count<=${limits[name]}`];
+  }
+  return found;
+}
+
+// Milliseconds one by one up to 256, then 16 buckets for each doubling (loadtest/loading/buckets.py
+// reads them).
+const EXACT = 256;
+const PER_DOUBLING = 16;
+const LAST = EXACT + PER_DOUBLING * 13;
+
+function bucketOf(milliseconds) {
+  if (milliseconds < EXACT) return milliseconds < 0 ? 0 : milliseconds;
+  return Math.min(LAST, EXACT + Math.floor(Math.log2(milliseconds / EXACT) * PER_DOUBLING));
+}
+
+class Histogram {
+  constructor() {
+    this.counts = new Map();
+  }
+
+  add(milliseconds) {
+    const bucket = bucketOf(milliseconds);
+    this.counts.set(bucket, (this.counts.get(bucket) || 0) + 1);
+  }
+
+  take() {
+    const pairs = [];
+    for (const [bucket, count] of this.counts) pairs.push(bucket, count);
+    this.counts.clear();
+    return pairs;
+  }
+}
+
+// The figures of one VU since it last told them.
+export class Tally {
+  constructor() {
+    this.sockets = 0; // open at this moment
+    this.ready = 0; // of them with all channels subscribed
+    this.delivered = 0;
+    this.others = 0; // events that are not messages
+    this.toSample = plan.delivery_sample;
+    this.counts = {};
+    this.times = {};
+    for (const name of ["connect", "resume", "ack", "delivery", "hall"]) {
+      this.times[name] = new Histogram();
+    }
+  }
+
+  count(name, amount = 1) {
+    this.counts[name] = (this.counts[name] || 0) + amount;
+    if (name in counters) counters[name].add(amount);
+  }
+
+  connected(milliseconds) {
+    this.times.connect.add(milliseconds);
+    connectTime.add(milliseconds);
+    this.good();
+  }
+
+  resumed(milliseconds) {
+    this.times.resume.add(milliseconds);
+    resumeTime.add(milliseconds);
+  }
+
+  acked(milliseconds) {
+    this.times.ack.add(milliseconds);
+    ackTime.add(milliseconds);
+    this.count("acked");
+    this.good();
+  }
+
+  // The hot path. A sample of k6 costs as much as the rest, so k6 gets one of many.
+  delivery(milliseconds, inHall) {
+    this.delivered += 1;
+    if (inHall) {
+      this.times.hall.add(milliseconds);
+      return;
+    }
+    this.times.delivery.add(milliseconds);
+    this.toSample -= 1;
+    if (this.toSample === 0) {
+      this.toSample = plan.delivery_sample;
+      deliveryTime.add(milliseconds);
+    }
+  }
+
+  good() {
+    this.counts.good = (this.counts.good || 0) + 1;
+    errors.add(false);
+  }
+
+  bad(kind) {
+    this.counts.bad = (this.counts.bad || 0) + 1;
+    this.counts[`bad:${kind}`] = (this.counts[`bad:${kind}`] || 0) + 1;
+    errors.add(true);
+  }
+
+  tell(more) {
+    if (this.delivered > 0) this.count("delivered", this.delivered);
+    if (this.others > 0) this.count("others", this.others);
+    this.delivered = this.others = 0;
+    const times = {};
+    for (const name of Object.keys(this.times)) {
+      const pairs = this.times[name].take();
+      if (pairs.length > 0) times[name] = pairs;
+    }
+    const line = { v: __VU, t: Date.now(), o: this.sockets, r: this.ready };
+    console.log(MARK + JSON.stringify({ ...line, c: this.counts, h: times, ...more }));
+    this.counts = {};
+  }
+}

@@ -1,0 +1,216 @@
+// One user: connects, follows three channels, says what it is told to, comes back after a loss.
+//
+// A message costs k6 its time in JavaScript, so the frequent events are read as text by position;
+// JSON.parse takes six times as long. What a frame looks like is fixed by docs/api.md, and what is
+// relied on here is that `type` and `channel_id` come first.
+
+import { WebSocket } from "k6/experimental/websockets";
+
+import { Ledger } from "./ledger.js";
+import { channelsOf, hall, plan } from "./plan.js";
+import { nameOf, tokenOf } from "./tokens.js";
+
+const HALL = 0;
+const ROOM = 1;
+const SMALL = 2;
+const MESSAGE = '{"type":"message","channel_id":';
+const CHANNEL = '"channel_id":';
+const SEQ = '"seq":';
+const FIRST_BACKOFF_MS = 500;
+const LAST_BACKOFF_MS = 30000;
+const [M, A, S, H, E, R, C] = ["m", "a", "s", "h", "e", "r", "c"].map((one) => one.charCodeAt(0));
+
+function numberAfter(text, name) {
+  const at = text.indexOf(name);
+  return at < 0 ? NaN : parseInt(text.substring(at + name.length, at + name.length + 16), 10);
+}
+
+export class User {
+  constructor(number, crowd) {
+    this.number = number;
+    this.crowd = crowd; // all users of this VU, and what they share
+    this.tally = crowd.tally;
+    this.ledger = new Ledger(this.tally);
+    this.channels = channelsOf(number);
+    this.socket = null;
+    this.helloed = false;
+    this.pending = 0; // subscriptions that are not answered
+    this.ready = false;
+    this.came = false; // was ready once
+    this.since = 0; // when what is being opened should have been
+    this.tries = 0;
+    this.after = 0; // milliseconds that a drain asked for
+    this.sentAway = false;
+    this.over = false;
+    this.skips = plan.skip_one && number === 0 ? 1 : 0;
+  }
+
+  // --- the connection ---
+
+  // `since`: when it should have begun; the time until `hello` counts from there.
+  connect(since) {
+    if (this.over || this.socket !== null) return;
+    this.since = since;
+    const where = this.came ? plan.ws_url : `${plan.ws_url}?channel_id=${this.channels[SMALL]}`;
+    const headers = { Authorization: `Bearer ${tokenOf(this.number)}` };
+    const socket = new WebSocket(where, null, { headers });
+    this.socket = socket;
+    this.helloed = this.ready = this.sentAway = false;
+    this.pending = 3;
+    socket.onmessage = (event) => {
+      if (socket === this.socket) this.hear(event.data);
+    };
+    socket.onerror = (event) => {
+      if (socket === this.socket) this.crowd.complain(nameOf(this.number), event.error);
+    };
+    socket.onclose = (event) => {
+      if (socket === this.socket) this.lose(event.code);
+    };
+  }
+
+  lose(code) {
+    this.gone();
+    if (this.over) return;
+    if (!this.sentAway) {
+      if (this.came) this.tally.count("dropped");
+      this.tally.count(`closed:${code === undefined ? "broken" : code}`);
+      this.tally.bad(this.helloed ? "dropped" : "refused");
+    }
+    const bound = Math.min(LAST_BACKOFF_MS, FIRST_BACKOFF_MS * 2 ** this.tries);
+    this.tries += 1;
+    this.comeBack(this.after || Math.random() * bound);
+    this.after = 0;
+  }
+
+  // Go on purpose, and come back later.
+  leave(milliseconds) {
+    const socket = this.socket;
+    if (socket === null || this.over) return;
+    this.gone();
+    this.tally.count("left");
+    socket.close();
+    this.comeBack(milliseconds);
+  }
+
+  comeBack(milliseconds) {
+    const due = Date.now() + milliseconds;
+    setTimeout(() => this.connect(due), milliseconds);
+  }
+
+  gone() {
+    this.socket = null;
+    if (this.helloed) this.tally.sockets -= 1;
+    if (this.ready) this.tally.ready -= 1;
+    this.helloed = this.ready = false;
+  }
+
+  end() {
+    this.over = true;
+    const socket = this.socket;
+    if (socket === null) return;
+    this.gone();
+    socket.close();
+  }
+
+  // --- what comes ---
+
+  hear(text) {
+    const first = text.charCodeAt(9);
+    if (first === M) {
+      if (text.startsWith(MESSAGE)) this.hearMessage(text);
+      else this.hearDurable(text);
+    } else if (first === A) this.crowd.acknowledge(text);
+    else if (first === H) this.hearHello(text);
+    else if (first === S) this.hearSubscribed(JSON.parse(text));
+    else if (first === E && text.startsWith("error", 9)) this.crowd.refuse(JSON.parse(text));
+    else if (first === C || (first === R && text.startsWith("reaction", 9))) this.hearDurable(text);
+    else if (first === R && text.startsWith("reconnect", 9)) {
+      this.sentAway = true;
+      this.after = JSON.parse(text).after_ms;
+      this.tally.count("sent_away");
+    } else this.tally.others += 1;
+  }
+
+  placeOf(channel) {
+    if (channel === hall) return HALL;
+    return channel === this.channels[ROOM] ? ROOM : SMALL;
+  }
+
+  hearMessage(text) {
+    const end = text.indexOf(",", MESSAGE.length);
+    const place = this.placeOf(+text.substring(MESSAGE.length, end));
+    const at = text.lastIndexOf(SEQ) + SEQ.length;
+    const seq = +text.substring(at, text.indexOf(",", at));
+    if (this.skips > 0 && this.came && this.ledger.last[place] > 2) {
+      this.skips -= 1; // the fault on purpose
+      return;
+    }
+    if (!this.ledger.take(place, seq)) return;
+    // The payload begins with the moment at which it was to be sent: 13 digits after `"payload":"`.
+    const sent = +text.substring(end + 12, end + 25);
+    const now = Date.now();
+    this.crowd.heard = now;
+    this.tally.delivery(now - sent, place === HALL);
+  }
+
+  hearDurable(text) {
+    this.crowd.heard = Date.now();
+    this.tally.others += 1;
+    this.ledger.take(this.placeOf(numberAfter(text, CHANNEL)), numberAfter(text, SEQ));
+  }
+
+  hearHello(text) {
+    if (text.charCodeAt(11) !== "l".charCodeAt(0)) return this.hearHeartbeat(text);
+    this.helloed = true;
+    this.tries = 0;
+    this.tally.sockets += 1;
+    if (text.includes(`"user_id":"${nameOf(this.number)}"`)) {
+      this.tally.connected(Date.now() - this.since);
+    } else this.tally.bad("another user");
+    this.subscribe(HALL);
+    this.subscribe(ROOM);
+    if (this.came) this.subscribe(SMALL); // at first the URL does it
+  }
+
+  subscribe(place) {
+    const since = this.ledger.since(place);
+    this.say({ type: "subscribe", channel_id: this.channels[place], since });
+  }
+
+  hearSubscribed(event) {
+    const place = this.placeOf(event.channel_id);
+    if (event.gap) {
+      this.tally.count("gaps", event.gap.to - event.gap.from + 1);
+      this.tally.bad("gap");
+    }
+    if (event.reset) this.tally.bad("reset");
+    this.ledger.begin(place, event.head);
+    this.pending -= 1;
+    if (this.pending !== 0) return;
+    this.ready = true;
+    this.tally.ready += 1;
+    if (this.came) this.tally.resumed(Date.now() - this.since);
+    else this.crowd.come();
+    this.came = true;
+    this.crowd.sayAgain(this);
+  }
+
+  // The newest seq of each channel: whoever has less asks again.
+  hearHeartbeat(text) {
+    this.tally.others += 1;
+    if (!this.ready) return;
+    for (let place = HALL; place <= SMALL; place++) {
+      const head = numberAfter(text, `"${this.channels[place]}":`);
+      if (head > this.ledger.last[place] || this.ledger.missing() > 0) {
+        this.tally.count("repairs");
+        this.subscribe(place);
+      }
+    }
+  }
+
+  // --- what is said ---
+
+  say(command) {
+    this.socket.send(JSON.stringify(command));
+  }
+}

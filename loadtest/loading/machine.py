@@ -1,0 +1,59 @@
+"""What this machine must allow for many connections; said, set where possible, and put back."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from common.progress import say
+
+_SYSCTL = Path("/proc/sys")
+MANY = 10_000
+"""Connections below which the usual values do."""
+_AT_LEAST = {"net/core/netdev_max_backlog": 20_000, "net/core/somaxconn": 8_192}
+_PORTS = "net/ipv4/ip_local_port_range"
+_PORTS_WANTED = "10000 65000"
+_PORTS_NEEDED = 20_000
+"""Of one address to one server; each process has addresses of its own."""
+
+
+@contextmanager
+def prepared(connections: int, root: Path = _SYSCTL) -> Iterator[list[str]]:
+    """Raise the limits for as long as it lasts. Gives what was changed, in words."""
+    before: dict[Path, str] = {}
+    told: list[str] = []
+    try:
+        if connections >= MANY:
+            for name, wanted in _AT_LEAST.items():
+                now = _read(root / name)
+                if now and int(now) < wanted:
+                    _set(root / name, now, str(wanted), before, told)
+            now = _read(root / _PORTS)
+            if now and int(now.split()[1]) - int(now.split()[0]) < _PORTS_NEEDED:
+                _set(root / _PORTS, now, _PORTS_WANTED, before, told)
+        yield told
+    finally:
+        for path, value in before.items():
+            with suppress(OSError):
+                path.write_text(value)
+        if before:
+            say("the machine's settings are as they were")
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text().strip()
+    except OSError:
+        return ""
+
+
+def _set(path: Path, now: str, wanted: str, before: dict[Path, str], told: list[str]) -> None:
+    name = ".".join(path.parts[-3:])
+    change = f"{name} from {' '.join(now.split())} to {wanted}"
+    try:
+        path.write_text(wanted)
+    except OSError:
+        told.append(f"{change} would be better (as root: sysctl -w {name}='{wanted}')")
+    else:
+        before[path] = now
+        told.append(f"{change}, until the end")
+    say(f"this machine: {told[-1]}")

@@ -1,0 +1,75 @@
+"""The channels that the users are in: a hall, rooms, small rooms. Made once, found by name."""
+
+import time
+from dataclasses import dataclass
+
+import httpx2
+from common.progress import say
+from common.rest import Rest
+
+from loading.profile import Profile
+
+_PATIENCE_SECONDS = 600.0
+_TELL_SECONDS = 5.0
+
+
+@dataclass(frozen=True)
+class Channels:
+    """Their ids."""
+
+    hall: int
+    rooms: list[int]
+    smalls: list[int]
+
+
+def prepare(rest: Rest, profile: Profile, scene: str, *, make: bool) -> Channels:
+    """Find the channels of the scene, and make those that are missing; or wait until somebody
+    else has made them. Raises ``RuntimeError``.
+    """
+    names = [
+        f"{scene}-hall",
+        *(f"{scene}-room-{number}" for number in range(profile.rooms)),
+        *(f"{scene}-small-{number}" for number in range(profile.smalls)),
+    ]
+    until = time.monotonic() + _PATIENCE_SECONDS
+    found = _found(rest)
+    while missing := [name for name in names if name not in found]:
+        if make:
+            say(f"making {len(missing):,} channels")
+            _make(rest, missing, found)
+            continue
+        if time.monotonic() > until:
+            raise RuntimeError(
+                f"{len(missing)} channels of the scene {scene!r} are not there; share 1 makes them"
+            )
+        say(f"waiting for {len(missing):,} channels, which share 1 makes")
+        time.sleep(_TELL_SECONDS)
+        found = _found(rest)
+    ids = [found[name] for name in names]
+    return Channels(ids[0], ids[1 : 1 + profile.rooms], ids[1 + profile.rooms :])
+
+
+def heads(rest: Rest) -> dict[int, int]:
+    """The newest seq of every channel, by the store."""
+    return {channel["id"]: channel["head"] for channel in rest.get("/channels")}
+
+
+def _found(rest: Rest) -> dict[str, int]:
+    return {channel["name"]: channel["id"] for channel in rest.get("/channels")}
+
+
+def _make(rest: Rest, missing: list[str], found: dict[str, int]) -> None:
+    tell = time.monotonic() + _TELL_SECONDS
+    for number, name in enumerate(missing):
+        while True:
+            try:
+                found[name] = rest.make_channel(name)
+                break
+            except httpx2.HTTPStatusError as error:
+                # A deployment may pace its users.
+                if error.response.status_code != 429:
+                    raise
+                time.sleep(float(error.response.headers.get("retry-after", 1)))
+        if time.monotonic() > tell:
+            tell = time.monotonic() + _TELL_SECONDS
+            say(f"made {number + 1:,} of {len(missing):,} channels")
