@@ -57,7 +57,7 @@ COVERAGE := --cov --cov-config=pyproject.toml
 # What ARGS choose may be all in one of the two runs.
 NONE_IS_FINE := $(if $(strip $(ARGS)),|| [ $$? -eq 5 ])
 
-.PHONY: help run dev client test e2e check format docs chaos bench bench-cluster smoke lock clean
+.PHONY: help run dev client test e2e check format docs chaos bench bench-cluster smoke load lock clean
 
 help: ## list these verbs
 	@echo "STORM: make VERB"
@@ -134,6 +134,11 @@ bench-cluster: $(DEV_STAMP) ## measure four nodes with real servers (needs a C c
 
 smoke: $(DEV_STAMP) ## 200 virtual users against a gateway of its own
 	$(PY) loadtest/smoke.py $(ARGS)
+
+# make load PROFILE=laptop; loadtest/k6/profiles/ has them. ARGS='--report' writes docs/load-tests/.
+PROFILE ?= ci
+load: $(DEV_STAMP) ## many users of k6 on a stack of its own (PROFILE=ci|laptop|100k|cluster)
+	$(PY) loadtest/load.py $(PROFILE) $(ARGS)
 
 lock: $(TOOLS_STAMP) ## renew the lock files: exact versions with hashes, no hosts
 	cd $(GATEWAY) && uv="$(CURDIR)/$(UV) pip compile --quiet --upgrade --universal --generate-hashes \
