@@ -28,7 +28,8 @@ test('10,000 messages are there as one scrolls up, without a jump, and only some
   await expect(page.getByText(`Number ${MESSAGES - 1}`, { exact: false }).last()).toBeVisible()
 
   const seen = await list.evaluate(async (log) => {
-    const frame = () => new Promise((wake) => requestAnimationFrame(wake))
+    // After a frame, not within it: as a wheel scrolls, whose event comes before sizes are told.
+    const frame = () => new Promise((wake) => requestAnimationFrame(() => setTimeout(wake)))
     const rows = () => [...log.querySelectorAll<HTMLElement>('[data-message][data-seq]')]
     const seqs = new Set<number>()
     let most = 0

@@ -64,9 +64,9 @@ class FolderLock:
         self._descriptor = lock
 
     def release(self) -> None:
-        """Let others have it."""
-        if self._descriptor is not None:
+        """Let others have it. Safe from several threads: a start that is ended also ends itself."""
+        lock, self._descriptor = self._descriptor, None
+        if lock is not None:
             with contextlib.suppress(OSError):
-                os.ftruncate(self._descriptor, 0)
-            os.close(self._descriptor)
-            self._descriptor = None
+                os.ftruncate(lock, 0)
+            os.close(lock)
