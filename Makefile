@@ -57,7 +57,7 @@ COVERAGE := --cov --cov-config=pyproject.toml
 # What ARGS choose may be all in one of the two runs.
 NONE_IS_FINE := $(if $(strip $(ARGS)),|| [ $$? -eq 5 ])
 
-.PHONY: help run dev client test e2e check format docs chaos bench bench-cluster smoke load lock clean
+.PHONY: help run dev client test e2e check format docs chaos bench bench-peers bench-cluster smoke load lock clean
 
 help: ## list these verbs
 	@echo "STORM: make VERB"
@@ -128,6 +128,9 @@ chaos: $(DEV_STAMP) ## every fault under load; the report is in build/chaos (ARG
 
 bench: $(DEV_STAMP) ## measure, side by side with others (needs a C compiler)
 	$(PY) benchmarks/run.py $(ARGS)
+
+bench-peers: $(DEV_STAMP) ## measure beside FastAPI, Socket.IO, Node, Go and others (needs Node and a C compiler)
+	$(PY) benchmarks/peers_run.py $(ARGS)
 
 bench-cluster: $(DEV_STAMP) ## measure four nodes with real servers (needs a C compiler)
 	$(PY) benchmarks/cluster_run.py $(ARGS)

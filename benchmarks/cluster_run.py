@@ -17,7 +17,7 @@ from harness import prepare
 from harness.machine import commit, machine, now
 from harness.paths import HERE, REPOSITORY
 from harness.progress import say
-from run import alone
+from harness.session import alone
 
 RESULTS = HERE / "results" / "cluster.json"
 PAGE = REPOSITORY / "docs" / "benchmarks-cluster.md"

@@ -6,33 +6,33 @@ run also writes them into ``docs/benchmarks.md`` and ``benchmarks/results/latest
 """
 
 import argparse
-import fcntl
 import json
-import os
-import resource
-import secrets
 import shutil
 import signal
-import subprocess
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from functools import partial
-from pathlib import Path
 from typing import Any
 
-from harness import prepare, report
+from harness import report
 from harness.durable import SENDERS, measure_durable
 from harness.machine import commit, machine, now, versions
-from harness.paths import BUILD, LATEST, PAGE, WORK
+from harness.paths import LATEST, PAGE, WORK
 from harness.progress import say
 from harness.room import Plan, measure_room
-from harness.servers import SERVERS
-from harness.tokens import write_tokens
+from harness.servers import LIMIT, PEER_KEYS, SERVERS
+from harness.session import (
+    SPARE_FILES,
+    alone,
+    attempt,
+    fresh_folder,
+    new_plan,
+    raise_file_limit,
+    settings_of,
+)
 
-SPARE_FILES = 200
 DURABLE = "durable"
-PARTS = (*SERVERS, DURABLE)
+BENCH_SERVERS = (LIMIT, "storm", *PEER_KEYS)
+PARTS = (*BENCH_SERVERS, DURABLE)
 
 
 def parse(arguments: list[str]) -> argparse.Namespace:
@@ -67,36 +67,8 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     if unknown := set(parts) - set(PARTS):
         parser.error(f"no such part: {', '.join(sorted(unknown))}")
     options.durable = DURABLE in parts
-    options.servers = [key for key in SERVERS if key in parts]
+    options.servers = [key for key in BENCH_SERVERS if key in parts]
     return options
-
-
-def raise_file_limit(needed: int) -> None:
-    """Let this process and its children open as many files as the system allows."""
-    _soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if hard != resource.RLIM_INFINITY and hard < needed:
-        raise SystemExit(f"a process may open {hard} files here, {needed} are needed")
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-
-
-@contextmanager
-def alone() -> Iterator[None]:
-    """Two runs at once would measure each other, and share their folders."""
-    BUILD.mkdir(exist_ok=True)
-    with (BUILD / "lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise SystemExit("another run of the benchmark is under way") from None
-        yield
-
-
-def fresh_folder(name: str) -> Path:
-    """An empty folder for one server's data."""
-    folder = WORK / name
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
-    return folder
 
 
 def summary(room: dict[str, Any]) -> str:
@@ -115,29 +87,20 @@ def measure(options: argparse.Namespace, plan: Plan) -> tuple[list[dict[str, Any
     runs: list[dict[str, Any]] = []
     failures: list[str] = []
 
-    def attempt(what: str, job: Callable[[], dict[str, Any]]) -> dict[str, Any] | None:
-        try:
-            return job()
-        except (RuntimeError, OSError, subprocess.SubprocessError) as error:
-            failures.append(f"{what}: {error}")
-            say(f"FAILED {failures[-1]}")
-            return None
-
     for number in range(1, options.runs + 1):
         run: dict[str, Any] = {"room": {}}
         runs.append(run)
         for key in options.servers:
             what = f"run {number} of {options.runs}, {key}"
-            say(f"{what}: started")
             data = fresh_folder(key)
-            room = attempt(what, partial(measure_room, SERVERS[key], plan, data))
+            room = attempt(failures, what, partial(measure_room, SERVERS[key], plan, data))
             if room:
                 run["room"][key] = room
                 say(f"{what}: {summary(room)}")
         if options.durable:
             what = f"run {number} of {options.runs}, durable"
             data = fresh_folder("durable")
-            run["durable"] = attempt(what, partial(measure_durable, plan, data))
+            run["durable"] = attempt(failures, what, partial(measure_durable, plan, data))
             if run["durable"]:
                 rates = [f"{load['per_second']:,.0f}" for load in run["durable"].values()]
                 say(f"{what}: {' / '.join(rates)} a second, then the limit")
@@ -157,28 +120,12 @@ def main(arguments: list[str]) -> int:
 
 def run(options: argparse.Namespace) -> int:
     """One whole benchmark."""
-    processors = sorted(os.sched_getaffinity(0))
     facts = machine()
-    program = prepare.load_client()
     for key in options.servers:
         SERVERS[key].install()
-    secret = secrets.token_hex(32)
-    tokens = fresh_folder("tokens") / "tokens"
-    write_tokens(tokens, secret, max(options.connections, SENDERS + 1))
-    plan = Plan(
-        connections=options.connections,
-        seconds=options.seconds,
-        idle_seconds=2 if options.quick else 5,
-        server_cpu=processors[0],
-        client_cpu=processors[-1],
-        client_program=program,
-        tokens=tokens,
-        secret=secret,
-    )
-    settings = {
-        name: getattr(plan, name) for name in ("connections", "seconds", "server_cpu", "client_cpu")
-    }
-    result: dict[str, Any] = {"date": now(), "commit": commit(), "settings": settings}
+    users = max(options.connections, SENDERS + 1)
+    plan = new_plan(options.connections, options.seconds, 2 if options.quick else 5, users)
+    result: dict[str, Any] = {"date": now(), "commit": commit(), "settings": settings_of(plan)}
     result["machine"], result["versions"] = facts, versions()
     result["runs"], result["failures"] = measure(options, plan)
     figures = report.render(result)

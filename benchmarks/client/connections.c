@@ -30,6 +30,8 @@ struct answer {
 struct connection *connections;
 struct totals totals;
 int channels = 1;
+const struct dialect *dialect;
+void (*on_message)(struct connection *);
 void (*on_ack)(struct connection *, const struct frame *);
 void (*on_join)(struct connection *, bool);
 
@@ -39,7 +41,7 @@ static uint8_t *receive_buffer;
 static struct sockaddr_in server;
 static char host[64];
 static const char *request_path;
-static const char **tokens; /* only while upgrading */
+static const char **tokens; /* of connections that are not joined yet */
 
 uint64_t now_ns(void) {
     struct timespec now;
@@ -60,6 +62,7 @@ static void watch(int fd, uint32_t number, uint32_t events, int operation) {
 
 void connections_start(const struct target *target, int room_for) {
     room = room_for;
+    dialect = dialect_named("plain");
     server.sin_family = AF_INET;
     server.sin_port = htons((uint16_t)target->port);
     if (inet_pton(AF_INET, target->address, &server.sin_addr) != 1)
@@ -134,24 +137,25 @@ void connection_send(struct connection *connection, const void *data, size_t siz
     }
 }
 
+static unsigned channel_of(uint32_t number) {
+    return 1 + number % (unsigned)channels;
+}
+
 static void send_upgrade(struct connection *connection, uint32_t number) {
     char request[ANSWER_LIMIT], channel[12] = "";
     size_t path_size = strlen(request_path);
+    bool token = dialect->token_in_upgrade;
     if (path_size && request_path[path_size - 1] == '=')
-        snprintf(channel, sizeof channel, "%u", 1 + number % (unsigned)channels);
+        snprintf(channel, sizeof channel, "%u", channel_of(number));
     int size = snprintf(request, sizeof request,
                         "GET %s%s HTTP/1.1\r\nHost: %s\r\nUpgrade: websocket\r\n"
                         "Connection: Upgrade\r\nSec-WebSocket-Key: " KEY "\r\n"
-                        "Sec-WebSocket-Version: 13\r\nAuthorization: Bearer %s\r\n\r\n",
-                        request_path, channel, host, tokens[number]);
+                        "Sec-WebSocket-Version: 13\r\n%s%s%s\r\n",
+                        request_path, channel, host, token ? "Authorization: Bearer " : "",
+                        token ? tokens[number] : "", token ? "\r\n" : "");
     connection->state = UPGRADING;
     watch(connection->fd, number, EPOLLIN, EPOLL_CTL_MOD);
     connection_send(connection, request, (size_t)size);
-}
-
-static bool begins(const struct frame *frame, const char *text) {
-    size_t size = strlen(text);
-    return frame->started >= size && memcmp(frame->start, text, size) == 0;
 }
 
 static void joined(struct connection *connection) {
@@ -159,6 +163,53 @@ static void joined(struct connection *connection) {
     totals.joined++;
     if (on_join)
         on_join(connection, true);
+}
+
+static void say_back(struct connection *connection, const struct frame *frame) {
+    char text[ANSWER_LIMIT];
+    uint8_t out[ANSWER_LIMIT + 14];
+    uint32_t number = (uint32_t)(connection - connections);
+    size_t size = dialect->reply(frame, tokens[number], channel_of(number), text, sizeof text);
+    if (size)
+        connection_send(connection, out, frame_write(out, OP_TEXT, text, size));
+}
+
+static void on_text(struct connection *connection, const struct frame *frame) {
+    switch (dialect->event_of(frame)) {
+    case EVENT_MESSAGE:
+        connection->messages++;
+        totals.messages++;
+        totals.message_bytes += frame->length;
+        if (on_message)
+            on_message(connection);
+        return;
+    case EVENT_ACK:
+        if (on_ack)
+            on_ack(connection, frame);
+        else
+            totals.others++;
+        return;
+    case EVENT_PING:
+        totals.pings++;
+        say_back(connection, frame);
+        return;
+    case EVENT_JOINED:
+        if (connection->state == JOINING)
+            joined(connection);
+        break;
+    case EVENT_REFUSED:
+        fprintf(stderr, "refused: %.*s\n", (int)frame->started, frame->start);
+        drop(connection, true);
+        break;
+    case EVENT_ERROR:
+        if (totals.errors++ == 0)
+            fprintf(stderr, "first error: %.*s\n", (int)frame->started, frame->start);
+        break;
+    case EVENT_OTHER:
+        say_back(connection, frame);
+        break;
+    }
+    totals.others++;
 }
 
 static void on_frame(void *owner, const struct frame *frame) {
@@ -169,18 +220,10 @@ static void on_frame(void *owner, const struct frame *frame) {
         connection_send(connection, pong, frame_write(pong, OP_PONG, frame->start, frame->started));
     } else if (frame->opcode == OP_CLOSE) {
         drop(connection, true);
-    } else if (frame->opcode == OP_TEXT && begins(frame, "{\"type\":\"message\",")) {
-        connection->messages++;
-        totals.messages++;
-        totals.message_bytes += frame->length;
-    } else if (frame->opcode == OP_TEXT && on_ack && begins(frame, "{\"type\":\"ack\",")) {
-        on_ack(connection, frame);
+    } else if (frame->opcode == OP_TEXT) {
+        on_text(connection, frame);
     } else {
         totals.others++;
-        if (connection->state == JOINING && begins(frame, "{\"type\":\"subscribed\","))
-            joined(connection);
-        else if (begins(frame, "{\"type\":\"error\",") && totals.errors++ == 0)
-            fprintf(stderr, "first error: %.*s\n", (int)frame->started, frame->start);
     }
 }
 

@@ -8,6 +8,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "dialect.h"
 #include "wire.h"
 
 enum state { CLOSED, CONNECTING, UPGRADING, JOINING, JOINED };
@@ -39,7 +40,12 @@ extern struct totals totals;
 /* Connection n belongs to channel 1 + n % channels: of the path too, when it ends with '='. */
 extern int channels;
 
-/* Called for every frame that begins with {"type":"ack"; NULL to ignore them. */
+/* How the server talks; to be changed before connections are opened. */
+extern const struct dialect *dialect;
+
+/* Called for every message, which is counted already; NULL to only count them. */
+extern void (*on_message)(struct connection *connection);
+/* Called for every acknowledgement; NULL to ignore them. */
 extern void (*on_ack)(struct connection *connection, const struct frame *frame);
 /* Called when a connection saw its `subscribed` event, or failed before it. */
 extern void (*on_join)(struct connection *connection, bool joined);

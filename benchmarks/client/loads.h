@@ -13,6 +13,10 @@ void load_burst(int frames, double seconds, const char *text);
  * its own, and send the next when the `ack` of one arrives. */
 void load_acks(int senders, int window, double seconds, const char *text);
 
+/* Connection 0 sends `rate` messages a second by the clock, for `seconds`; latencies of all
+ * deliveries, counted from when each message was due. */
+void load_pace(double rate, double seconds, const char *text);
+
 /* Sorts `values`; the value below which `percent` of them lie. */
 double percentile_ms(unsigned *values_us, unsigned long count, double percent);
 

@@ -5,6 +5,7 @@
  *   - upgrades: sockets opened with a bounded number in flight, each with a token of its own,
  *     finished when its `subscribed` event has arrived;
  *   - deliveries: bursts of messages into one room, closed loop, until every client has them all;
+ *   - latencies: messages by the clock, open loop, counted from when each was due;
  *   - acks: senders with a window of outstanding messages each.
  *
  * usage: stormload ADDRESS PORT PATH TOKENS      (TOKENS: a file, one token a line)
@@ -14,7 +15,9 @@
  * while it waits for the next one.
  *   open COUNT IN_FLIGHT         say FIRST COUNT TEXT         state         close
  *   burst FRAMES SECONDS TEXT    acks SENDERS WINDOW SECONDS TEXT           quit
+ *   pace RATE SECONDS TEXT       (messages a second)
  *   channels COUNT               (connection n uses channel 1 + n % COUNT; before `open`)
+ *   dialect plain|socketio       (how the server talks; before `open`)
  */
 #define _GNU_SOURCE
 #include <stdbool.h>
@@ -25,6 +28,9 @@
 
 #include "connections.h"
 #include "loads.h"
+
+/* The messages of one open-loop load. */
+#define MESSAGES_MOST 1000000
 
 static char **read_tokens(const char *file, int *count) {
     FILE *in = fopen(file, "r");
@@ -67,17 +73,22 @@ static void state(void) {
 /* Returns false at the last command. */
 static bool run(const char *line, char *const *tokens, int room) {
     int a = 0, b = 0, text = 0;
-    double seconds = 0;
+    double rate = 0, seconds = 0;
     if (sscanf(line, "open %d %d", &a, &b) == 2 && a <= room)
         load_open(a, b, tokens);
     else if (sscanf(line, "burst %d %lf %n", &a, &seconds, &text) == 2 && text && totals.joined)
         load_burst(a, seconds, line + text);
+    else if (sscanf(line, "pace %lf %lf %n", &rate, &seconds, &text) == 2 && text && rate > 0 &&
+             rate * seconds < MESSAGES_MOST && totals.joined)
+        load_pace(rate, seconds, line + text);
     else if (sscanf(line, "acks %d %d %lf %n", &a, &b, &seconds, &text) == 3 && text && a <= room)
         load_acks(a, b, seconds, line + text);
     else if (sscanf(line, "say %d %d %n", &a, &b, &text) == 2 && text && a + b <= room)
         say(a, b, line + text);
     else if (sscanf(line, "channels %d", &a) == 1 && a > 0)
         channels = a, state();
+    else if (strncmp(line, "dialect ", 8) == 0 && totals.joined == 0 && dialect_named(line + 8))
+        dialect = dialect_named(line + 8), state();
     else if (strcmp(line, "state") == 0)
         state();
     else if (strcmp(line, "close") == 0)

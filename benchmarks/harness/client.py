@@ -5,13 +5,13 @@ import select
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import IO, Any
 
+from harness.dialects import MESSAGE, PLAIN, Dialect
 from harness.processes import pin
 
-MESSAGE = "Hello world"
-COMMAND = '{"type":"message","channel_id":1,"payload":"' + MESSAGE + '"}'
 IN_FLIGHT = 128
 # Far above what any load takes: the client itself gives up after a minute without progress.
 ANSWER_SECONDS = 600
@@ -22,8 +22,9 @@ Answer = dict[str, Any]
 class LoadClient:
     """A running ``stormload``."""
 
-    def __init__(self, pid: int, commands: IO[str], answers: IO[str]) -> None:
+    def __init__(self, pid: int, commands: IO[str], answers: IO[str], dialect: Dialect) -> None:
         self.pid = pid
+        self._dialect = dialect
         self._commands = commands
         self._answers = answers
 
@@ -54,8 +55,20 @@ class LoadClient:
 
     def burst(self, frames: int, seconds: float) -> Answer:
         """Closed loop of bursts; every connection must receive every frame once."""
-        answer = self.ask(f"burst {frames} {seconds} {COMMAND}")
+        answer = self.ask(f"burst {frames} {seconds} {self._dialect.command}")
         if answer["stalled"] or answer["uneven"]:
+            raise RuntimeError(f"frames were lost or doubled: {answer}")
+        return answer
+
+    def pace(self, rate: float, seconds: float) -> Answer:
+        """Open loop of ``rate`` messages a second; every connection must receive each once.
+
+        Latencies (``ms_…``) are counted from when a message was due; ``first_ms_p50`` and
+        ``last_ms_p50`` are the medians of its first and its last delivery.
+        """
+        answer = self.ask(f"pace {rate} {seconds} {self._dialect.command}")
+        if answer["uneven"] or answer["unexpected"]:
+            del answer["buckets_us"]
             raise RuntimeError(f"frames were lost or doubled: {answer}")
         return answer
 
@@ -76,26 +89,30 @@ class LoadClient:
 
 
 @contextmanager
-def load_client(program: Path, port: int, tokens: Path, *, cpu: int) -> Iterator[LoadClient]:
+def load_client(
+    program: Path, port: int, tokens: Path, *, cpu: int, dialect: Dialect = PLAIN
+) -> Iterator[LoadClient]:
     """A load client on a processor of its own."""
-    with _running(program, port, "/ws?channel_id=1", tokens, pin(cpu)) as client:
+    with _running(program, port, dialect, tokens, pin(cpu)) as client:
+        client.ask(f"dialect {dialect.name}")
         yield client
 
 
 @contextmanager
 def spread_client(program: Path, port: int, tokens: Path, channels: int) -> Iterator[LoadClient]:
     """A load client on any processor, its connections spread over channels from 1."""
-    with _running(program, port, "/ws?channel_id=", tokens, None) as client:
+    anywhere = replace(PLAIN, path="/ws?channel_id=")
+    with _running(program, port, anywhere, tokens, None) as client:
         client.ask(f"channels {channels}")
         yield client
 
 
 @contextmanager
 def _running(
-    program: Path, port: int, path: str, tokens: Path, settle: Callable[[], None] | None
+    program: Path, port: int, dialect: Dialect, tokens: Path, settle: Callable[[], None] | None
 ) -> Iterator[LoadClient]:
     process = subprocess.Popen(  # noqa: S603 our own program
-        [str(program), "127.0.0.1", str(port), path, str(tokens)],
+        [str(program), "127.0.0.1", str(port), dialect.path, str(tokens)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
@@ -105,7 +122,7 @@ def _running(
     commands, answers = process.stdin, process.stdout
     try:
         if commands and answers:
-            yield LoadClient(process.pid, commands, answers)
+            yield LoadClient(process.pid, commands, answers, dialect)
     finally:
         process.kill()
         with process:  # closes its pipes and waits

@@ -1,5 +1,6 @@
 """What the figures were measured on."""
 
+import json
 import os
 import platform
 import subprocess
@@ -7,10 +8,11 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 
-from harness.paths import PEERS, REPOSITORY, VENV
+from harness.paths import GORILLA, PEERS, REPOSITORY, VENV
 from harness.servers import storm_python
 
 VERSIONS_OF = ("fastapi", "uvicorn", "websockets", "uvloop", "pyjwt")
+MORE_VERSIONS_OF = ("python-socketio", "python-engineio")
 _SHOW_VERSIONS = """
 import sys, importlib.metadata as m
 for name in sys.argv[1:]:
@@ -76,7 +78,19 @@ def machine() -> dict[str, str]:
     }
 
 
-def versions() -> dict[str, str]:
+def _node_package(name: str) -> str:
+    # Some packages do not let their package.json be required by name.
+    path = PEERS / "node_modules" / name / "package.json"
+    return str(json.loads(path.read_text())["version"]) if path.exists() else ""
+
+
+def _go_modules() -> dict[str, str]:
+    lines = _run("go", "list", "-m", "-f", "{{.Path}} {{.Version}}", "all", folder=GORILLA)
+    modules = (line.partition(" ") for line in lines.splitlines())
+    return {path: version for path, _space, version in modules if version}
+
+
+def versions(*, all_peers: bool = False) -> dict[str, str]:
     """What was compared, as installed."""
     found = {"Python": platform.python_version()}
     if python := storm_python():
@@ -85,10 +99,14 @@ def versions() -> dict[str, str]:
             for name, version in _packages(python, ("uvicorn", "uvloop", "msgspec")).items()
         }
         found["STORM's SQLite"] = _run(python, "-c", _SHOW_SQLITE)
-    found |= _packages(VENV / "bin" / "python", VERSIONS_OF)
+    names = (*VERSIONS_OF, *(MORE_VERSIONS_OF if all_peers else ()))
+    found |= _packages(VENV / "bin" / "python", names)
     found["Node"] = _run("node", "--version")
-    show = "console.log(require('ws/package.json').version)"
-    found["ws"] = _run("node", "-e", show, folder=PEERS)
+    found["ws"] = _node_package("ws")
+    if all_peers:
+        found["socket.io"] = _node_package("socket.io")
+        found["Go"] = _run("go", "version").removeprefix("go version ")
+        found |= _go_modules()
     found["C compiler"] = (_run("cc", "--version").splitlines() or [""])[0]
     return {name: version for name, version in found.items() if version}
 

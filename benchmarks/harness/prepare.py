@@ -2,16 +2,21 @@
 # ruff: noqa: S603 every command here is made of fixed parts
 
 import hashlib
+import os
 import shutil
 import subprocess
 import sys
 import venv
 from pathlib import Path
 
-from harness.paths import BUILD, CLIENT_SOURCES, LIMIT_SOURCES, LOCK, PEERS, VENV
+from harness.paths import BUILD, CLIENT_SOURCES, GORILLA, LIMIT_SOURCES, LOCK, PEERS, VENV
 from harness.progress import say
 
 CFLAGS = ["-O2", "-std=c11", "-Wall", "-Wextra", "-Wpedantic", "-Wshadow"]
+
+
+class UnavailableError(Exception):
+    """A peer cannot be had on this machine; says why. The others are measured without it."""
 
 
 def _compile(sources: Path, program: Path) -> Path:
@@ -58,18 +63,45 @@ def peer_python() -> Path:
 
 
 def node_modules() -> str:
-    """Install the Node peer as locked. Returns the path of Node."""
+    """Install the Node peers as locked. Returns the path of Node."""
     node, npm = shutil.which("node"), shutil.which("npm")
     if node is None or npm is None:
-        raise SystemExit("Node and npm are needed for the peer 'ws' (or leave it out with --only)")
+        raise SystemExit(
+            "Node and npm are needed for the peers 'ws' and 'socketio'"
+            " (or leave them out with --only)"
+        )
     lock = (PEERS / "package-lock.json").read_bytes()
     stamp = PEERS / "node_modules" / ".installed"
     wanted = hashlib.sha256(lock).hexdigest()
     if not stamp.exists() or stamp.read_text() != wanted:
-        say("installing the Node peer")
+        say("installing the Node peers")
         subprocess.run([npm, "ci", "--no-audit", "--no-fund", "--silent"], cwd=PEERS, check=True)
         stamp.write_text(wanted)
     return node
+
+
+def gorilla_server() -> Path:
+    """Build the Go peer from its locked modules.
+
+    Raises:
+        UnavailableError: Go is missing, or its modules cannot be fetched.
+    """
+    go = shutil.which("go")
+    if go is None:
+        raise UnavailableError("Go is not installed")
+    program = BUILD / "gorilla_room"
+    BUILD.mkdir(exist_ok=True)
+    done = subprocess.run(
+        [go, "build", "-mod=readonly", "-trimpath", "-buildvcs=false", "-o", program, "."],
+        cwd=GORILLA,
+        env={**os.environ, "GOTOOLCHAIN": "local", "CGO_ENABLED": "0"},
+        capture_output=True,
+        text=True,
+    )
+    if done.returncode:
+        last = (done.stderr.strip().splitlines() or ["it says nothing"])[-1]
+        raise UnavailableError(f"Go cannot build it (are its modules within reach?): {last}")
+    return program
 
 
 def _uv() -> list[str] | None:

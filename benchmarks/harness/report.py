@@ -123,10 +123,10 @@ def render(result: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def insert(page: str, figures: str) -> str:
+def insert(page: str, figures: str, begins: str = BEGIN) -> str:
     """The page with new figures between its markers."""
-    before, begin, rest = page.partition(BEGIN)
+    before, begin, rest = page.partition(begins)
     _old, end, after = rest.partition(END)
     if not begin or not end:
         raise ValueError("the page has no markers for the figures")
-    return f"{before}{BEGIN}\n\n{figures}\n\n{END}{after}"
+    return f"{before}{begins}\n\n{figures}\n\n{END}{after}"

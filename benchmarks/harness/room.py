@@ -1,6 +1,7 @@
 """One server, one room, all clients in it: upgrades, memory and deliveries."""
 
 import time
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -69,18 +70,34 @@ def _delivered(client: LoadClient, server: Running, frames: int, seconds: float)
     return answer
 
 
+def client_of(server: Server, process: Running, plan: Plan) -> AbstractContextManager[LoadClient]:
+    """A load client that talks as this server does."""
+    return load_client(
+        plan.client_program,
+        process.port,
+        plan.tokens,
+        cpu=plan.client_cpu,
+        dialect=server.dialect,
+    )
+
+
+def warm_up(client: LoadClient, count: int) -> None:
+    """A few connections come and go."""
+    client.open(min(WARM_UP, count))
+    client.burst(1, 0.2)
+    client.close()
+    time.sleep(1)
+
+
 def measure_room(server: Server, plan: Plan, data: Path) -> dict[str, Any]:
     """All rows of one server that need the full room."""
     result: dict[str, Any] = {}
     count = plan.connections
     with (
         started(server, data, plan.secret, cpu=plan.server_cpu) as process,
-        load_client(plan.client_program, process.port, plan.tokens, cpu=plan.client_cpu) as client,
+        client_of(server, process, plan) as client,
     ):
-        client.open(min(WARM_UP, count))
-        client.burst(1, 0.2)
-        client.close()
-        time.sleep(1)
+        warm_up(client, count)
         empty = pss_bytes(process.pid)
 
         result["upgrade"] = _opened(client, process, count)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from harness import prepare
+from harness.dialects import PLAIN, SOCKETIO, Dialect
 from harness.paths import LOGS, PEERS, REPOSITORY
 from harness.processes import free_port, running, wait_until_ready
 
@@ -30,6 +31,8 @@ class Server:
     start: Callable[[int, Path, str], Start]
     """Port, folder for data, secret of the tokens."""
     install: Callable[[], object] = lambda: None
+    """Raises ``prepare.UnavailableError`` for a peer that this machine cannot have."""
+    dialect: Dialect = PLAIN
 
 
 def storm_python() -> str | None:
@@ -59,17 +62,25 @@ def _storm(port: int, data: Path, secret: str) -> Start:
     )
 
 
-def _fastapi(port: int, _data: Path, secret: str) -> Start:
+def _on_uvicorn(app: str, port: int, secret: str) -> Start:
     return Start(
         [
             str(prepare.peer_python()),
-            *("-m", "uvicorn", "fastapi_app:app", "--app-dir", str(PEERS)),
+            *("-m", "uvicorn", app, "--app-dir", str(PEERS)),
             *("--host", "127.0.0.1", "--port", str(port)),
             *("--loop", "uvloop", "--http", "httptools", "--ws", "websockets-sansio"),
             *("--ws-per-message-deflate", "false", "--no-access-log", "--log-level", "warning"),
         ],
         {"BENCH_JWT_SECRET": secret},
     )
+
+
+def _fastapi(port: int, _data: Path, secret: str) -> Start:
+    return _on_uvicorn("fastapi_app:app", port, secret)
+
+
+def _python_socketio(port: int, _data: Path, secret: str) -> Start:
+    return _on_uvicorn("socketio_app:app", port, secret)
 
 
 def _websockets(port: int, _data: Path, secret: str) -> Start:
@@ -79,11 +90,23 @@ def _websockets(port: int, _data: Path, secret: str) -> Start:
     )
 
 
-def _ws(port: int, _data: Path, secret: str) -> Start:
+def _on_node(program: str, port: int, secret: str) -> Start:
     return Start(
-        [prepare.node_modules(), str(PEERS / "ws_server.mjs"), str(port)],
+        [prepare.node_modules(), str(PEERS / program), str(port)],
         {"BENCH_JWT_SECRET": secret, "NODE_ENV": "production"},
     )
+
+
+def _ws(port: int, _data: Path, secret: str) -> Start:
+    return _on_node("ws_server.mjs", port, secret)
+
+
+def _socketio(port: int, _data: Path, secret: str) -> Start:
+    return _on_node("socketio_server.mjs", port, secret)
+
+
+def _gorilla(port: int, _data: Path, secret: str) -> Start:
+    return Start([str(prepare.gorilla_server()), str(port)], {"BENCH_JWT_SECRET": secret})
 
 
 def _limit(port: int, _data: Path, _secret: str) -> Start:
@@ -95,13 +118,24 @@ SERVERS = {
     for server in (
         Server("c", "C, epoll (the limit)", _limit),
         Server("storm", "STORM", _storm),
+        Server("gorilla", "Go, gorilla/websocket", _gorilla, prepare.gorilla_server),
         Server("ws", "Node, `ws`", _ws, prepare.node_modules),
+        Server("socketio", "Node, Socket.IO", _socketio, prepare.node_modules, SOCKETIO),
         Server("websockets", "Python, `websockets`", _websockets, prepare.peer_python),
         Server("fastapi", "FastAPI on uvicorn", _fastapi, prepare.peer_python),
+        Server(
+            "python-socketio",
+            "python-socketio on uvicorn",
+            _python_socketio,
+            prepare.peer_python,
+            SOCKETIO,
+        ),
     )
 }
 LIMIT = "c"
+# ``make bench`` watches STORM itself and needs few others; ``make bench-peers`` takes all.
 PEER_KEYS = ("ws", "websockets", "fastapi")
+ALL_PEER_KEYS = tuple(key for key in SERVERS if key not in (LIMIT, "storm"))
 
 
 @dataclass(frozen=True)

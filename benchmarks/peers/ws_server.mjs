@@ -48,6 +48,7 @@ room.on('connection', (client, request, user) => {
 })
 
 server.on('upgrade', (request, socket, head) => {
+  socket.on('error', console.error) // one that is refused may be reset before it has read why
   const [scheme, token] = (request.headers.authorization ?? '').split(' ')
   let user
   try {
@@ -57,6 +58,7 @@ server.on('upgrade', (request, socket, head) => {
     socket.end('HTTP/1.1 401 Unauthorized\r\n\r\n')
     return
   }
+  socket.removeListener('error', console.error)
   room.handleUpgrade(request, socket, head, (client) => {
     room.emit('connection', client, request, user)
   })

@@ -1,14 +1,12 @@
 """Durable loads: acks are matched by ref, and the limit writes what STORM wrote."""
 # ruff: noqa: S101 tests assert
 
-import asyncio
 import json
 import os
 import shutil
 import sqlite3
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -17,7 +15,8 @@ import pytest
 from harness import prepare, sqlite_limit
 from harness.client import load_client
 from harness.tokens import write_tokens
-from websockets.asyncio.server import ServerConnection, broadcast, serve
+from small_server import serving
+from websockets.asyncio.server import ServerConnection, broadcast
 
 pytestmark = pytest.mark.skipif(
     sys.platform != "linux" or shutil.which("cc") is None, reason="needs Linux and a C compiler"
@@ -29,8 +28,6 @@ def acking_server() -> Iterator[tuple[int, set[str]]]:
     """Acknowledges and sends to everybody what it gets. Yields its port and the refs it saw."""
     refs: set[str] = set()
     everybody: set[ServerConnection] = set()
-    loop, stop, ready = asyncio.new_event_loop(), asyncio.Event(), threading.Event()
-    port = 0
 
     async def handle(connection: ServerConnection) -> None:
         everybody.add(connection)
@@ -41,22 +38,8 @@ def acking_server() -> Iterator[tuple[int, set[str]]]:
             broadcast(everybody, '{"type":"message","channel_id":1}')
             await connection.send(f'{{"type":"ack","ref":"{command["ref"]}","id":1}}')
 
-    async def main() -> None:
-        nonlocal port
-        async with serve(handle, "127.0.0.1", 0) as server:
-            port = next(iter(server.sockets)).getsockname()[1]
-            ready.set()
-            await stop.wait()
-
-    thread = threading.Thread(target=loop.run_until_complete, args=(main(),))
-    thread.start()
-    ready.wait(10)
-    try:
+    with serving(handle) as port:
         yield port, refs
-    finally:
-        loop.call_soon_threadsafe(stop.set)
-        thread.join()
-        loop.close()
 
 
 @pytest.fixture
