@@ -5,6 +5,7 @@ import json
 import os
 import shutil
 import sys
+import time
 from pathlib import Path
 
 import jwt
@@ -94,9 +95,11 @@ def test_every_connection_joins_with_its_token_and_receives_every_event(
 
 def test_a_refused_connection_is_not_waited_for(program: Path, tmp_path: Path) -> None:
     write_tokens(tmp_path / "tokens", "x" * 32, 3)
+    began = time.monotonic()
     with (
         serving(SocketIORoom().handle) as port,
         load_client(program, port, tmp_path / "tokens", cpu=CPU, dialect=SOCKETIO) as client,
         pytest.raises(RuntimeError, match="only 0 of 3"),
     ):
         client.open(3)
+    assert time.monotonic() - began < 20  # the client gives up after a minute
