@@ -48,7 +48,7 @@ NO_NODE := needs Node 20.19 or newer, and npm. On Debian and Ubuntu: apt-get ins
 # Parallel test processes, and more arguments for pytest (for example: make test ARGS='-k resume').
 # More than cores: many tests wait for something. Handed out in small portions, so that all processes
 # end together.
-TEST_PROCESSES ?= 3
+TEST_PROCESSES ?= 4
 ARGS ?=
 E2E_ARGS ?=
 OTHER_TESTS := $(sort $(dir $(wildcard loadtest/tests/test_*.py benchmarks/tests/test_*.py)))
