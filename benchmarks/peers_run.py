@@ -123,7 +123,9 @@ def measure(
                 say(f"{what}: {_room_line(room)}")
         # One rate for every server and every run, so that the latencies compare.
         deliveries = deliveries or shared_rate(run)
-        for key in keys if deliveries else ():
+        if not deliveries:
+            continue
+        for key in keys:
             what = f"run {number} of {count}, {key}, latency at {deliveries:,.0f} deliveries/s"
             job = partial(measure_latency, SERVERS[key], plan, fresh_folder(key), deliveries)
             if found := attempt(failures, what, job):

@@ -136,18 +136,24 @@ def _details(runs: Sequence[Run]) -> list[str]:
 
 
 def _noise(runs: Sequence[Run]) -> list[str]:
-    shares = [
-        load["other_cpu_seconds"] / load["elapsed_seconds"]
+    loads = [
+        (load["other_cpu_seconds"], load["elapsed_seconds"])
         for run in runs
         for part in ("room", "latency")
         for server in run[part].values()
         for load in server.values()
         if isinstance(load, dict)
     ]
-    if not shares:
+    # Over less than a second, the kernel's clock of CPU time is too coarse.
+    most = max((used / elapsed for used, elapsed in loads if elapsed >= 1), default=None)
+    if most is None:
         return []
-    lines = ["", f"Other processes took {percent(max(shares))} of a processor at most."]
-    if max(shares) > QUIET:
+    mean = sum(used for used, _ in loads) / sum(elapsed for _, elapsed in loads)
+    lines = [
+        "",
+        f"Other processes took {percent(mean)} of a processor on average, {percent(most)} at most.",
+    ]
+    if most > QUIET:
         lines.append("That is no quiet machine: the ratios hold better than the figures.")
     return lines
 
@@ -173,7 +179,9 @@ def render(result: dict[str, Any]) -> str:
     if "storm" in _present(runs):
         lines += ["", "### STORM against each", "", *_leads(runs)]
     lines += ["", "### Behind the figures", "", *_details(runs)]
-    lines += ["", "### Spread of the runs", "", *_spread(runs), *_noise(runs)]
+    if len(runs) > 1:
+        lines += ["", "### Spread of the runs", "", *_spread(runs)]
+    lines += _noise(runs)
     lines += ["", "### Machine and versions", ""]
     facts = result["machine"] | result["versions"]
     lines += [f"- {name}: {value}" for name, value in facts.items()]

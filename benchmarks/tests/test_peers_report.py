@@ -98,7 +98,7 @@ def test_the_page_tells_the_rate_the_noise_and_what_is_missing() -> None:
         _result(skipped={"fastapi": "it is ill"}, failures=["run 1, ws: it hung"], note="A trial.")
     )
     assert "5,000 deliveries/s (5 messages/s)" in text
-    assert "Other processes took 40 % of a processor at most.\nThat is no quiet machine" in text
+    assert "of a processor on average, 40 % at most.\nThat is no quiet machine" in text
     assert "Not measured: FastAPI on uvicorn. it is ill." in text
     assert "- run 1, ws: it hung" in text
     assert "**A trial.**" in text
