@@ -98,7 +98,7 @@ def run(profile: Profile, options: Options, target: Target | None) -> Result:
 @contextmanager
 def own_stack(profile: Profile, folder: Path) -> Iterator[tuple[Target, Faults]]:
     """Servers and nodes of our own, as ``storm up`` has them."""
-    settings = {**_OPEN, **profile.settings}
+    settings = _OPEN | {name: str(value) for name, value in profile.settings.items()}
     stack = Stack(folder / "up", nodes=profile.nodes, settings=settings, addr="127.0.0.1:0")
     assert stack.workers is not None  # noqa: S101 they share an address
     say(f"starting NATS, Valkey, PostgreSQL and {profile.nodes} nodes")
@@ -161,7 +161,7 @@ class _Run:
         profile, options = self.profile, self.options
         users = sum(part.users for part in self.parts)
         say(
-            f"{users:,} users in {len(self.parts)} k6 processes: {profile.behaviour}, "
+            f"{users:,} users, k6 processes: {len(self.parts)}; {profile.behaviour}, "
             f"{profile.ramp_seconds:g} s of ramp, {profile.hold_seconds:g} s of hold"
         )
         failures: list[str] = []

@@ -113,7 +113,7 @@ class Profile:
     slow: Slow = field(default_factory=Slow)
     faults: list[Fault] = field(default_factory=list)
     thresholds: Thresholds = field(default_factory=Thresholds)
-    settings: dict[str, str] = field(default_factory=dict)
+    settings: dict[str, str | int | float] = field(default_factory=dict)
     """STORM_… of the nodes, beside those that every run sets."""
 
     @property
@@ -150,6 +150,8 @@ class Profile:
         if self.sockets_per_vu % self.small_size:
             # One VU then has all of a small room, and the parts are even.
             raise ProfileError("sockets_per_vu must be a multiple of small_size")
+        if self.nodes == 1 and any(fault.what == "node_killed" for fault in self.faults):
+            raise ProfileError("node_killed needs two nodes or more: somebody must be left")
         if unset := [name for name in self.settings if not name.startswith("STORM_")]:
             raise ProfileError(f"settings: {unset[0]!r} is no setting of STORM: they begin STORM_")
 

@@ -30,6 +30,7 @@ _COUNTS = {
     "acked_again": "acks that came a second time",
     "sent_away": "connections that a node sent away",
     "left": "connections that the behaviour ended",
+    "replayed": "messages replayed after an absence of one's own wish",
     "written_on_resume": "messages written when their user was back",
     "holes": "holes seen, most of them filled by a resume",
     "repairs": "subscriptions repaired after a heartbeat",

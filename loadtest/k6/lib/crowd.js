@@ -62,7 +62,9 @@ export class Crowd {
     const some = () => {
       const now = Date.now();
       while (due <= now && due < talkEnds) {
-        const [user, place] = pick(this.users);
+        let [user, place] = pick(this.users);
+        // Nobody speaks who is away by their own wish.
+        for (let tries = 0; user.away && tries < 20; tries++) [user, place] = pick(this.users);
         this.write(user, place, due);
         due += gap(due) * (0.5 + Math.random());
       }

@@ -36,6 +36,17 @@ export class Ledger {
     return false;
   }
 
+  // The server says that everything up to here is too old to be replayed: it is in the history, and
+  // a client knows that it has to read it there.
+  excuse(place, to) {
+    if (this.last[place] < to) this.last[place] = to;
+    if (this.holes === null) return;
+    for (const hole of this.holes) {
+      const [at, seq] = hole.split(":").map(Number);
+      if (at === place && seq <= to) this.holes.delete(hole);
+    }
+  }
+
   miss(place, seq) {
     if (this.holes === null) this.holes = new Set();
     this.holes.add(`${place}:${seq}`);

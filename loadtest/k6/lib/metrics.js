@@ -42,7 +42,7 @@ const PER_DOUBLING = 16;
 const LAST = EXACT + PER_DOUBLING * 13;
 
 function bucketOf(milliseconds) {
-  if (milliseconds < EXACT) return milliseconds < 0 ? 0 : milliseconds;
+  if (milliseconds < EXACT) return Math.max(0, Math.ceil(milliseconds));
   return Math.min(LAST, EXACT + Math.floor(Math.log2(milliseconds / EXACT) * PER_DOUBLING));
 }
 

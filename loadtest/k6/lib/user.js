@@ -41,6 +41,9 @@ export class User {
     this.tries = 0;
     this.after = 0; // milliseconds that a drain asked for
     this.sentAway = false;
+    this.away = false; // by its own wish
+    this.replaying = false; // is told what was said while it was away
+    this.code = "broken"; // with which the connection was closed
     this.over = false;
     this.skips = plan.skip_one && number === 0 ? 1 : 0;
   }
@@ -51,6 +54,9 @@ export class User {
   connect(since) {
     if (this.over || this.socket !== null) return;
     this.since = since;
+    this.replaying = this.away;
+    this.away = false;
+    this.code = "broken";
     const where = this.came ? plan.ws_url : `${plan.ws_url}?channel_id=${this.channels[SMALL]}`;
     const headers = { Authorization: `Bearer ${tokenOf(this.number)}` };
     const socket = new WebSocket(where, null, { headers });
@@ -61,20 +67,25 @@ export class User {
       if (socket === this.socket) this.hear(event.data);
     };
     socket.onerror = (event) => {
-      if (socket === this.socket) this.crowd.complain(nameOf(this.number), event.error);
+      if (socket !== this.socket) return;
+      // k6 tells the code of the close frame nowhere else.
+      const found = /close (\d{4})/.exec(event.error);
+      if (found !== null) this.code = found[1];
+      this.crowd.complain(nameOf(this.number), event.error);
     };
-    socket.onclose = (event) => {
-      if (socket === this.socket) this.lose(event.code);
+    socket.onclose = () => {
+      if (socket === this.socket) this.lose();
     };
   }
 
-  lose(code) {
+  lose() {
+    const wasIn = this.helloed;
     this.gone();
     if (this.over) return;
     if (!this.sentAway) {
-      if (this.came) this.tally.count("dropped");
-      this.tally.count(`closed:${code === undefined ? "broken" : code}`);
-      this.tally.bad(this.helloed ? "dropped" : "refused");
+      this.tally.count(`closed:${this.code}`);
+      if (wasIn) this.tally.count("dropped");
+      else this.tally.bad("refused");
     }
     const bound = Math.min(LAST_BACKOFF_MS, FIRST_BACKOFF_MS * 2 ** this.tries);
     this.tries += 1;
@@ -87,6 +98,7 @@ export class User {
     const socket = this.socket;
     if (socket === null || this.over) return;
     this.gone();
+    this.away = true;
     this.tally.count("left");
     socket.close();
     this.comeBack(milliseconds);
@@ -150,7 +162,9 @@ export class User {
     const sent = +text.substring(end + 12, end + 25);
     const now = Date.now();
     this.crowd.heard = now;
-    this.tally.delivery(now - sent, place === HALL);
+    // What was said while one was away by one's own wish was not to be delivered then.
+    if (this.replaying && seq <= this.ledger.heads[place]) this.tally.count("replayed");
+    else this.tally.delivery(now - sent, place === HALL);
   }
 
   hearDurable(text) {
@@ -182,6 +196,7 @@ export class User {
     if (event.gap) {
       this.tally.count("gaps", event.gap.to - event.gap.from + 1);
       this.tally.bad("gap");
+      this.ledger.excuse(place, event.gap.to);
     }
     if (event.reset) this.tally.bad("reset");
     this.ledger.begin(place, event.head);

@@ -1,0 +1,336 @@
+"""Profiles are checked, figures of several processes are added up, and a run judges what it saw."""
+# ruff: noqa: S101 tests assert
+
+import json
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+from common.paths import PYTHON, REPOSITORY
+from loading import profile as profiles
+from loading import report
+from loading.buckets import Histogram, merged, upper_edge
+from loading.figures import Figures
+from loading.fleet import divide, socket_limit
+from loading.machine import prepared
+from loading.profile import Profile, ProfileError, Thresholds
+from loading.result import Result, merge, read
+from loading.verdict import misses
+
+SCRIPT = REPOSITORY / "loadtest" / "load.py"
+TINY = [
+    "--set", "connections=40", "--set", "ramp_seconds=1", "--set", "calm_seconds=1",
+    "--set", "hold_seconds=4", "--set", "messages_per_second=10", "--set", "sockets_per_vu=20",
+    "--set", "hall_every_seconds=2", "--set", "thresholds.opened_seconds=30",
+]  # fmt: skip
+# Whether a machine that runs other tests beside it is fast enough is not the question here.
+PATIENT = [
+    part
+    for name in ("connect_p95_ms", "ack_p95_ms", "delivery_p95_ms")
+    for part in ("--set", f"thresholds.{name}=20000")
+]
+
+
+# --- profiles ---
+
+
+@pytest.mark.parametrize("name", profiles.names())
+def test_every_profile_of_the_project_is_in_order(name: str) -> None:
+    assert profiles.load(name).about
+
+
+def test_the_ci_profile_ends_within_a_minute() -> None:
+    ci = profiles.load("ci")
+    assert ci.lasts + ci.settle_seconds <= 60
+    assert (ci.connections, ci.nodes) == (500, 2)
+
+
+def test_a_profile_that_is_not_there_is_answered_with_those_that_are() -> None:
+    with pytest.raises(ProfileError, match=r"no profile 'huge'; there are 100k, ci, cluster"):
+        profiles.load("huge")
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ("conections=5", "profile ci: unknown key conections; known are about"),
+        ("thresholds.ack=5", "unknown key thresholds.ack; known are ack_p95_ms"),
+        ("connections=many", 'connections should be a whole number, not "many"'),
+        ("connections=1.5", "connections should be a whole number, not 1.5"),
+        ("connections=true", "connections should be a whole number, not true"),
+        ("ramp_seconds=[1]", r"ramp_seconds should be a number, not \[1\]"),
+        ("connections=0", "connections must be 1 or more"),
+        ("hold_seconds=-1", "hold_seconds must not be negative"),
+        ("behaviour=shouting", "no behaviour 'shouting'; there are steady_chat"),
+        ('mix={"room":0.5}', "mix: the shares add up to 0.5, not to 1"),
+        ('mix={"attic":1}', "mix: no attic; there are hall, room, small"),
+        ('faults=[{"what":"flood","at":1}]', "no fault 'flood'; there are nats_paused"),
+        ('faults=[{"what":"nats_paused"}]', r"faults\[0\].at is missing"),
+        ("spikes=3", "spikes should be a list, not 3"),
+        ('settings={"GATEWAY":"1"}', "settings: 'GATEWAY' is no setting of STORM"),
+        ("connections", "'connections' should be key=value"),
+    ],
+)
+def test_what_is_wrong_with_a_profile_is_said(change: str, words: str) -> None:
+    with pytest.raises(ProfileError, match=words):
+        profiles.load("ci", [change])
+
+
+def test_a_file_that_is_no_json_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "mine.json"
+    path.write_text("{")
+    with pytest.raises(ProfileError, match=r"mine\.json: "):
+        profiles.load(str(path))
+    path.write_text("{}")
+    with pytest.raises(ProfileError, match="connections is missing"):
+        profiles.load(str(path))
+
+
+def test_a_profile_survives_a_file() -> None:
+    day = profiles.load("storm-day")
+    assert profiles.from_json(json.loads(json.dumps(profiles.as_json(day)))) == day
+
+
+# --- who does what ---
+
+
+def test_every_user_is_in_one_process_and_none_has_more_than_it_may() -> None:
+    parts = divide(500, 100_000, 10, slow=1_005)
+    numbers = [number for part in parts for number in range(part.first, part.first + part.users)]
+    assert numbers == list(range(500, 100_500))
+    assert all(part.users <= socket_limit() for part in parts)
+    assert sum(part.users for part in parts if part.slow) == 1_000
+
+
+def test_few_users_are_not_spread_over_empty_processes() -> None:
+    assert [part.users for part in divide(0, 15, 10, at_least=4)] == [10, 5]
+
+
+def test_settings_of_the_machine_are_raised_said_and_put_back(tmp_path: Path) -> None:
+    values = {
+        "net/core/netdev_max_backlog": "1000",
+        "net/core/somaxconn": "9000",
+        "net/ipv4/ip_local_port_range": "32768\t60999",
+    }
+    for name, value in values.items():
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(value)
+    with prepared(100_000, tmp_path) as told:
+        assert told == ["net.core.netdev_max_backlog from 1000 to 20000, until the end"]
+        assert (tmp_path / "net/core/netdev_max_backlog").read_text() == "20000"
+    assert {name: (tmp_path / name).read_text() for name in values} == values
+    with prepared(500, tmp_path) as told:
+        assert told == []
+
+
+# --- adding up ---
+
+
+def test_percentiles_of_merged_buckets_are_those_of_all_values() -> None:
+    parts = [Histogram({1: 90}), Histogram({100: 10})]
+    assert merged(parts).percentile(0.9) == 1
+    assert merged(parts).percentile(0.91) == 100
+    # The mean of both parts' p95 would be 50.5.
+    assert merged(parts).percentile(0.95) == 100
+
+
+def test_a_percentile_is_never_flattered() -> None:
+    for milliseconds in (0, 5, 255, 256, 257, 300, 1_000, 54_321):
+        bucket = next(b for b in range(600) if upper_edge(b) >= milliseconds)
+        assert milliseconds <= upper_edge(bucket) <= max(milliseconds * 1.045, milliseconds + 0.5)
+
+
+def line(vu: int, second: float, more: dict[str, object] | None = None, **counts: int) -> dict:  # type: ignore[type-arg]
+    times = {"ack": [5, 1], "delivery": [7, 2], "connect": [3, 1]}
+    return {"v": vu, "t": second * 1000, "o": 2, "r": 2, "c": counts, "h": times, **(more or {})}
+
+
+def end(channel: int, users: int, newest: int, known: int, missing: int = 0) -> dict[str, object]:
+    tails = [[channel, users, newest, known]]
+    return {"end": {"missing": missing, "behind": 0, "unacked": 0, "tails": tails}}
+
+
+def share_of(number: int, of: int, figures: Figures) -> Result:
+    profile = Profile(4, hold_seconds=1, messages_per_second=2, thresholds=Thresholds(dropped=0))
+    slow = Figures(figures.began_ms)
+    return Result(profile, figures, slow, {7: 12}, vus=1, share=f"{number}/{of}", processes=1)
+
+
+def figures_of(vu: int, newest: int, **counts: int) -> Figures:
+    figures = Figures(0)
+    figures.hear(0, line(vu, 1.0, {"in": 900.0}, **counts), 1)
+    figures.hear(0, line(vu, 3.0, end(7, 2, newest, 11), good=5), 1)
+    return figures
+
+
+def test_shares_of_several_machines_are_one_result(tmp_path: Path) -> None:
+    paths = []
+    for number in (2, 1):
+        paths.append(tmp_path / f"{number}.json")
+        share_of(number, 2, figures_of(1, 24, sent=1, acked=1)).save(paths[-1])
+    whole = merge([read(path) for path in paths])
+    assert whole.figures.total.count("sent") == 2
+    assert whole.figures.total.time("delivery").total == 8
+    assert whole.figures.slots[0].open == 4
+    assert whole.figures.opened_ms == 900.0
+    assert whole.lost == 0
+    assert misses(whole) == []
+
+
+def test_shares_that_do_not_belong_together_are_refused(tmp_path: Path) -> None:
+    one, three = (share_of(n, 3, figures_of(1, 24)) for n in (1, 3))
+    with pytest.raises(RuntimeError, match="of 3 shares there are 1, 3"):
+        merge([one, three])
+    later = share_of(2, 2, Figures(5_000))
+    with pytest.raises(RuntimeError, match="did not begin at the same moment"):
+        merge([share_of(1, 2, figures_of(1, 24)), later])
+    (tmp_path / "x.json").write_text("[]")
+    with pytest.raises(RuntimeError, match=r"x\.json is no result of a share"):
+        read(tmp_path / "x.json")
+
+
+def test_a_hole_and_a_missing_tail_are_lost() -> None:
+    figures = Figures(0)
+    figures.hear(0, line(1, 1.0, end(7, 3, 12 + 12 + 10, 11, missing=1)), 1)
+    # One hole, and one of three users is two behind the head that the store has.
+    assert share_of(1, 1, figures).lost == 3
+
+
+def test_each_missed_service_level_is_said() -> None:
+    figures = figures_of(1, 23, sent=2, good=0, bad=1, dropped=1, doubled=1)
+    figures.hear(0, {**line(1, 3.5), "h": {"ack": [300, 99], "delivery": [300, 99]}}, 1)
+    found = " ".join(misses(share_of(1, 1, figures)))
+    for name in ("ack p95", "delivery p95", "errors", "lost: 1", "doubled: 1", "dropped: 1"):
+        assert name in found
+    assert "connect p95" not in found
+
+
+def test_a_load_that_was_not_made_does_not_pass() -> None:
+    result = share_of(1, 1, figures_of(1, 24, sent=2, acked=2))
+    result.profile = Profile(4, hold_seconds=100, messages_per_second=10)
+    result.vus = 2
+    found = " ".join(misses(result))
+    assert "1 of 2 VUs did not come to their end" in found
+    assert "only 2 messages were sent, should be about 1,000" in found
+
+
+def test_times_of_a_fault_do_not_count_but_its_losses_do() -> None:
+    figures = figures_of(1, 24, sent=2)
+    figures.hear(0, {**line(1, 11.0), "h": {"ack": [400, 99]}}, 1)
+    result = share_of(1, 1, figures)
+    assert any("ack p95" in each for each in misses(result))
+    result.windows = [{"what": "nats_paused", "begin": 9, "end": 11, "judged_from": 12}]
+    assert misses(result) == []
+    figures.missing = 1
+    assert misses(result) == ["lost: 1, should be 0"]
+
+
+def test_a_report_has_figures_plots_and_circumstances(tmp_path: Path) -> None:
+    result = share_of(1, 1, figures_of(1, 24, sent=2, acked=2))
+    report.write(tmp_path / "tiny.md", result, "loadtest/load.py tiny", "k6 v0", misses(result))
+    text = (tmp_path / "tiny.md").read_text()
+    for part in ("**Result: passed.**", "Commit", "Machine", "k6 v0", "tiny-delivery-p95.svg"):
+        assert part in text
+    for plot in tmp_path.glob("*.svg"):
+        assert plot.name in text
+    assert len(list(tmp_path.glob("*.svg"))) == 5
+
+
+# --- runs ---
+
+
+def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(  # noqa: S603 our own program
+        [PYTHON, SCRIPT, "ci", *TINY, *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=100,
+    )
+
+
+def test_a_tiny_run_passes_and_loses_nothing() -> None:
+    done = run("--set", "nodes=2", *PATIENT)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "| lost | 0 | 0 | yes |" in done.stdout
+    assert "| messages sent | 40 |" in done.stdout or "| messages sent | 4" in done.stdout
+    assert " in, " in done.stdout
+    assert (REPOSITORY / "build" / "load" / "ci.md").exists()
+
+
+def test_an_impossible_service_level_and_a_forgotten_message_fail_the_run() -> None:
+    done = run(
+        "--set", "nodes=1", "--skip-one", *PATIENT, "--set", "thresholds.ack_p95_ms=0"
+    )  # fmt: skip
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert "missed: ack p95" in done.stdout
+    assert "missed: lost: 1, should be 0" in done.stdout
+    assert "missed: errors" not in done.stdout
+
+
+def test_what_is_ended_by_a_signal_leaves_nothing_behind(tmp_path: Path) -> None:
+    running = subprocess.Popen(  # noqa: S603 our own program
+        [PYTHON, SCRIPT, "ci", *TINY, "--set", "nodes=1", "--set", "hold_seconds=60"],
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "TMPDIR": str(tmp_path)},
+    )
+    assert running.stdout is not None
+    said = []
+    for text in running.stdout:
+        said.append(text)
+        if "ramp " in text or "hold " in text:
+            break
+    family = [
+        int(path.name)
+        for path in Path("/proc").iterdir()
+        if path.name.isdigit() and str(tmp_path).encode() in _environment(path)
+    ]
+    assert len(family) > 3, said
+    running.send_signal(signal.SIGINT)
+    rest = running.stdout.read()
+    assert running.wait(60) == 130, rest
+    running.stdout.close()
+    assert "nothing is left behind" in rest
+    assert list(tmp_path.iterdir()) == []
+    until = time.monotonic() + 5
+    while left := [pid for pid in family if Path(f"/proc/{pid}/exe").exists()]:
+        assert time.monotonic() < until, left
+        time.sleep(0.05)
+
+
+def _environment(process: Path) -> bytes:
+    try:
+        return (process / "environ").read_bytes()
+    except OSError:
+        return b""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["huge"], "there is no profile 'huge'; there are 100k"),
+        (["ci", "--share", "3/2"], "--share 3/2 should be K/N"),
+        (["ci", "--share", "1/2"], "--share needs --url, and --at"),
+        (["cluster"], "this profile has no nodes of its own: say --url"),
+        (["cluster", "--url", "ftp://x"], "should begin with http:// or https://"),
+        (["cluster", "--url", "http://127.0.0.1:1"], "the secret in STORM_JWT_SECRET, or --tokens"),
+        (["cluster", "--at", "noon"], "--at noon is no time like"),
+    ],
+)
+def test_what_cannot_run_says_why_and_ends_with_two(arguments: list[str], words: str) -> None:
+    environment = {k: v for k, v in os.environ.items() if k != "STORM_JWT_SECRET"}
+    done = subprocess.run(  # noqa: S603 our own program
+        [PYTHON, SCRIPT, *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+        env=environment,
+    )
+    assert done.returncode == 2
+    assert words in done.stdout
