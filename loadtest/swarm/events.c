@@ -96,6 +96,7 @@ static void take_subscribed(struct connection *connection, const char *text, siz
     connection->at_ms = ms_of(received_ns);
     tallies.opening--;
     tallies.open++;
+    tallies.last_open_ns = received_ns;
 }
 
 /* {"type":"heartbeat","heads":{"1":6,…}}: of what is below its head something is missing. */

@@ -43,6 +43,7 @@ void tallies_print(FILE *out) {
 #define PRINT(name) fprintf(out, "\"" #name "\":%llu,", (unsigned long long)tallies.name);
     COUNTERS(PRINT)
 #undef PRINT
+    fprintf(out, "\"last_open_ns\":%llu,", (unsigned long long)tallies.last_open_ns);
     getrusage(RUSAGE_SELF, &usage);
     fprintf(out, "\"user_seconds\":%.3f,\"system_seconds\":%.3f,\"reasons\":{",
             seconds(usage.ru_utime), seconds(usage.ru_stime));

@@ -34,6 +34,7 @@ struct tallies {
 #define DECLARE(name) uint64_t name;
     COUNTERS(DECLARE)
 #undef DECLARE
+    uint64_t last_open_ns; /* when the last one was there */
     /* From the intended moment, microseconds. `replayed`: deliveries of what was sent before the
      * connection was there again. */
     struct histogram connect, back_after, ack, delivery, replayed, send_late;

@@ -8,6 +8,7 @@ import time
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -76,7 +77,7 @@ class Fleet:
         made = program()
         bounds = [users * n // processes for n in range(processes + 1)]
         try:
-            for number, (begin, end) in enumerate(zip(bounds, bounds[1:], strict=False)):
+            for number, (begin, end) in enumerate(pairwise(bounds)):
                 source = str(_FIRST_SOURCE + number) if sources else "-"
                 running = subprocess.Popen(  # noqa: S603 our own program
                     [str(made), str(plan), str(first + begin), str(end - begin), source,

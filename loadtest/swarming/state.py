@@ -19,6 +19,8 @@ class State:
         default_factory=lambda: {name: Histogram() for name in HISTOGRAMS}
     )
     cpu_seconds: float = 0.0
+    last_open_ns: int = 0
+    """When the last connection was there (CLOCK_MONOTONIC); 0: none was."""
 
     def add(self, answer: Mapping[str, Any]) -> None:
         """The answer of one process to ``state``."""
@@ -31,6 +33,8 @@ class State:
                     self.histograms[each].add(Histogram((h, n) for h, n in value[each]))
             elif name in ("user_seconds", "system_seconds"):
                 self.cpu_seconds += value
+            elif name == "last_open_ns":
+                self.last_open_ns = max(self.last_open_ns, value)
             else:
                 self.counters[name] = self.counters.get(name, 0) + value
 
@@ -49,6 +53,7 @@ class State:
             },
             {name: made.since(before.histograms[name]) for name, made in self.histograms.items()},
             self.cpu_seconds - before.cpu_seconds,
+            self.last_open_ns,
         )
 
     def as_json(self) -> dict[str, Any]:

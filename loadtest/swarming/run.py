@@ -1,0 +1,251 @@
+"""One run: opened, followed second by second, compared with the store, and written down."""
+
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from common.figures import milliseconds
+from common.progress import say
+from loading.scene import heads
+from loading.watch import Sample, Watch
+
+from swarming.fleet import Fleet
+from swarming.scene import Options, Server
+from swarming.state import State
+
+_STUCK_SECONDS = 60.0
+_LOOK_SECONDS = 5.0
+"""Between two looks at memory, which cost more than counters."""
+_QUIET_SECONDS = 1.0
+_CLOSE_SECONDS = 10.0
+
+
+@dataclass
+class Phase:
+    """A part of a run, and what was counted in it."""
+
+    name: str
+    seconds: float
+    before: State
+    state: State
+    """Without what was counted before."""
+    cores: dict[str, float] = field(default_factory=dict)
+    """Used on average, by group of processes."""
+    more: dict[str, Any] = field(default_factory=dict)
+
+    def as_json(self) -> dict[str, Any]:
+        head = {"name": self.name, "seconds": self.seconds, "cores": self.cores}
+        return {**head, **self.more, **self.state.as_json()}
+
+
+class Run:
+    """What belongs to one run, once there are a server and a plan."""
+
+    def __init__(self, options: Options, server: Server, fleet: Fleet, folder: Path) -> None:
+        self.options = options
+        self.server = server
+        self.fleet = fleet
+        self.folder = folder
+        self.began = time.time()
+        self.faults: list[str] = []
+        self.phases: list[Phase] = []
+        self.seconds: list[dict[str, float]] = []
+        """One line for each second, for plots."""
+        self.free_before = memory_available()
+        self.free_open = 0
+        self.watch = Watch(self._groups, self.began)
+        self._looked = time.monotonic()
+        self._told = time.monotonic()
+        self._last = State()
+
+    def _groups(self) -> dict[str, list[int]]:
+        groups = {"swarm": self.fleet.pids, "driver": [os.getpid()]}
+        if (stack := self.server.stack) is not None:
+            groups["nodes"] = [node.pid for node in stack.node_processes]
+            groups |= {each.name: [each.pid] for each in stack.servers}
+        return groups
+
+    # --- phases ---
+
+    def open(self) -> Phase:
+        """Open all connections, until they are there or no more come."""
+        options = self.options
+        before, looked = self.state(), self.look()
+        begun = self.fleet.open(options.open_rate, options.window)
+        best, since = 0, time.monotonic()
+        while (state := self.tick()) and state["open"] < options.connections:
+            if state["open"] > best:
+                best, since = state["open"], time.monotonic()
+            elif time.monotonic() - since > _STUCK_SECONDS:
+                self.faults.append(
+                    f"only {state['open']:,} of {options.connections:,} connections opened: "
+                    f"{state.reasons or 'the others do not answer'}"
+                )
+                break
+        ended = state.last_open_ns or time.monotonic_ns()
+        took = max((ended - begun) / 1e9, 1e-3)
+        self.free_open = memory_available()
+        say(f"{state['open']:,} open after {took:.1f} s, {state['open'] / took:,.0f} a second")
+        return self._phase("open", took, before, looked)
+
+    def follow(self, name: str, seconds: float, begin: Callable[[], Any] | None = None) -> Phase:
+        """Let ``begin`` begin something, and watch for so long."""
+        before, looked, begun = self.state(), self.look(), time.monotonic()
+        segments = self.fleet.segments()
+        if begin is not None:
+            begin()
+        while time.monotonic() < begun + seconds:
+            self.tick(begun + seconds)
+        writes = self.fleet.segments() - segments
+        phase = self._phase(name, time.monotonic() - begun, before, looked)
+        # Connections that were opened anew begin to count anew.
+        if writes > 0:
+            phase.more["frames_per_write"] = phase.state["frames"] / writes
+        return phase
+
+    def settle(self, phase: Phase) -> None:
+        """Until all that was sent is answered, everybody is back and nothing comes any more; what
+        came after the end of a phase belongs to it.
+        """
+        until = time.monotonic() + self.options.settle_seconds
+        state, quiet = self.state(), time.monotonic()
+        while time.monotonic() < until and time.monotonic() - quiet < _QUIET_SECONDS:
+            now = self.tick()
+            waiting = now["sent"] - now["acked"] - now["refused"]
+            missing = self.options.connections - now["open"]
+            if waiting > 0 or missing or now["deliveries"] != state["deliveries"]:
+                quiet = time.monotonic()
+            state = now
+        phase.state = self.state().since(phase.before)
+
+    def check(self) -> State:
+        """Compare what everybody has with what the store says there is; the end of counting."""
+        with self.server.rest() as rest:
+            store = heads(rest)
+        path = self.folder / "heads"
+        path.write_text("".join(f"{channel} {head}\n" for channel, head in store.items()))
+        self.fleet.ask(f"check {path}")
+        state = self.state()
+        self._judge(state)
+        return state
+
+    def close(self) -> None:
+        """Everybody leaves; what the nodes then keep is looked at."""
+        if self.server.stack is None:
+            return
+        self.look()
+        self.fleet.ask("close")
+        time.sleep(_CLOSE_SECONDS)
+        self.look()
+
+    def _phase(self, name: str, seconds: float, before: State, looked: Sample) -> Phase:
+        now = self.look()
+        passed = max(now.second - looked.second, 1e-3)
+        cores = {
+            group: (used - looked.cpu_seconds.get(group, 0.0)) / passed
+            for group, used in now.cpu_seconds.items()
+        }
+        phase = Phase(name, seconds, before, self.state().since(before), cores)
+        self.phases.append(phase)
+        return phase
+
+    def _judge(self, state: State) -> None:
+        """What must not be, wherever it comes from."""
+        for name, text in (
+            ("lost", "messages were lost"),
+            ("doubled", "messages came twice"),
+            ("strangers", "events came of channels that nobody had asked for"),
+            ("unread", "events came that are of no known kind"),
+        ):
+            if state[name]:
+                self.faults.append(f"{state[name]:,} {text}")
+        if missing := self.options.connections - state["open"]:
+            self.faults.append(f"{missing:,} connections are not open at the end")
+        if state["closes"] and not self.options.faults:
+            self.faults.append(f"{state['closes']:,} connections were dropped: {state.reasons}")
+        if unanswered := state["sent"] - state["acked"] - state["refused"]:
+            text = f"{unanswered:,} messages were sent and never answered"
+            if self.options.faults:
+                say(f"{text}: their connections were broken")
+            else:
+                self.faults.append(text)
+
+    # --- second by second ---
+
+    def state(self) -> State:
+        return self.fleet.state()
+
+    def look(self) -> Sample:
+        """At memory and processors."""
+        self._looked = time.monotonic()
+        return self.watch.sample()
+
+    def tick(self, until: float = float("inf")) -> State:
+        """Wait for the next second, say how it goes."""
+        pause = self._told + self.options.every_seconds - time.monotonic()
+        time.sleep(max(0.0, min(pause, until - time.monotonic())))
+        state, now = self.state(), time.monotonic()
+        passed = now - self._told
+        if passed < self.options.every_seconds * 0.9:
+            return state
+        if now - self._looked >= _LOOK_SECONDS:
+            self.look()
+        if (stack := self.server.stack) is not None and (why := stack.died()):
+            raise RuntimeError(why)
+        self._tell(state, state.since(self._last), passed)
+        self._told, self._last = now, state
+        return state
+
+    def _tell(self, state: State, new: State, passed: float) -> None:
+        times = {
+            name: new.histograms[name].ms(0.95)
+            for name in ("connect", "back_after", "ack", "delivery")
+        }
+        row = {
+            "second": time.time() - self.began,
+            "open": float(state["open"]),
+            "opened": (new["opened"] + new["back"]) / passed,
+            "acks": new["acked"] / passed,
+            "deliveries": new["deliveries"] / passed,
+            "lost": float(state["lost"]),
+            **{f"{name}_p95_ms": value for name, value in times.items() if value == value},
+        }
+        self.seconds.append(row)
+        sample = self.watch.samples[-1]
+        p95 = ", ".join(
+            f"{name} {milliseconds(value)}" for name, value in times.items() if value == value
+        )
+        cores = ", ".join(
+            f"{group} {sample.memory[group] / 2**20:,.0f} MiB {used:.2f}"
+            for group, used in sample.cpu.items()
+        )
+        say(
+            f"{state['open']:,} open (+{row['opened']:,.0f}/s), {row['acks']:,.0f} acks/s, "
+            f"{row['deliveries']:,.0f} deliveries/s, lost {state['lost']:,}, closes "
+            f"{state['closes']:,}; p95 ms: {p95 or '-'}; cores: {cores}, "
+            f"swarm now {new.cpu_seconds / passed:.2f}"
+        )
+
+    def as_json(self) -> dict[str, Any]:
+        """All that was found."""
+        return {
+            "connections": self.options.connections,
+            "processes": len(self.fleet.processes),
+            "nodes": self.options.nodes if self.server.stack is not None else None,
+            "faults": self.faults,
+            "phases": [phase.as_json() for phase in self.phases],
+            "seconds": self.seconds,
+            "samples": [sample.as_json() for sample in self.watch.samples],
+            "memory_available": {"before": self.free_before, "open": self.free_open},
+        }
+
+
+def memory_available() -> int:
+    """Bytes that this machine has left."""
+    for line in Path("/proc/meminfo").read_text().splitlines():
+        if line.startswith("MemAvailable:"):
+            return int(line.split()[1]) * 1024
+    return 0
