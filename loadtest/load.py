@@ -76,7 +76,9 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument(
         "--merge", nargs="+", type=Path, metavar="FILE", help="results of all shares, as one"
     )
-    parser.add_argument("--every", type=float, default=5.0, help="seconds between two lines")
+    parser.add_argument(
+        "--every", type=float, default=5.0, help="seconds between two lines; default: 5"
+    )
     parser.add_argument(
         "--skip-one",
         action="store_true",
@@ -139,7 +141,7 @@ def conclude(result: Result, given: argparse.Namespace, name: str, version: str)
     """Say what was found, write it down; the exit status."""
     faults = misses(result)
     say("figures:\n" + report.tables(result) + "\n\n" + report.cost_table(result))
-    command = shlex.join(["loadtest/load.py", *sys.argv[1:]])
+    command = shlex.join([".venv/bin/python", "loadtest/load.py", *sys.argv[1:]])
     where = TRIALS if given.report is None else REPORTS
     report.write(where / f"{given.report or name}.md", result, command, version, faults)
     for fault in faults:

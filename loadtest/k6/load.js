@@ -29,7 +29,8 @@ export const options = {
 
 export default function () {
   const crowd = new Crowd();
-  const ticks = setInterval(() => crowd.tally.tell(), plan.tick_ms);
+  if (Date.now() > plan.began_ms) crowd.tally.count("late_vus");
+  const ticks = setInterval(() => crowd.tick(), plan.tick_ms);
   crowd.connectAll();
   behaviours[plan.behaviour](crowd);
 

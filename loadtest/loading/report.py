@@ -26,6 +26,7 @@ _COUNTS = {
     "acked": "messages acked",
     "delivered": "messages delivered",
     "others": "other events heard",
+    "late_vus": "VUs that were there too late for their first connect",
     "dropped": "connections that ended without anybody's wish",
     "acked_again": "acks that came a second time",
     "sent_away": "connections that a node sent away",

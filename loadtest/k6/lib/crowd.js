@@ -29,6 +29,12 @@ export class Crowd {
     if (this.complaints <= COMPLAINTS) console.error(`${who}: ${error}`);
   }
 
+  tick() {
+    const now = Date.now();
+    for (const user of this.users) user.giveUp(now);
+    this.tally.tell();
+  }
+
   // --- coming ---
 
   connectAll() {
@@ -153,7 +159,11 @@ export class Crowd {
     let never = 0;
     for (const user of this.users) {
       missing += user.ledger.missing();
-      never += user.came ? 0 : 1;
+      if (user.came) continue;
+      never += 1;
+      const state = user.socket === null ? "no connection" : `${user.pending} replies to come`;
+      const hello = user.helloed ? "after" : "without";
+      this.complain(`${plan.scene}-${user.number}`, `never came in: ${hello} hello, ${state}`);
     }
     // What this VU knows itself: others of the same channel, acks and replies went further.
     const heads = new Map([...tails].map(([channel, tail]) => [channel, tail[2]]));

@@ -18,6 +18,7 @@ const CHANNEL = '"channel_id":';
 const SEQ = '"seq":';
 const FIRST_BACKOFF_MS = 500;
 const LAST_BACKOFF_MS = 30000;
+const PATIENCE_MS = 20000;
 const [M, A, S, H, E, R, C] = ["m", "a", "s", "h", "e", "r", "c"].map((one) => one.charCodeAt(0));
 
 function numberAfter(text, name) {
@@ -38,6 +39,7 @@ export class User {
     this.ready = false;
     this.came = false; // was ready once
     this.since = 0; // when what is being opened should have been
+    this.opened = 0; // when it was opened
     this.tries = 0;
     this.after = 0; // milliseconds that a drain asked for
     this.sentAway = false;
@@ -54,6 +56,7 @@ export class User {
   connect(since) {
     if (this.over || this.socket !== null) return;
     this.since = since;
+    this.opened = Date.now();
     this.replaying = this.away;
     this.away = false;
     this.code = "broken";
@@ -87,6 +90,22 @@ export class User {
       if (wasIn) this.tally.count("dropped");
       else this.tally.bad("refused");
     }
+    this.backOff();
+  }
+
+  // A connection that gives no answer is ended by the client.
+  giveUp(now) {
+    const socket = this.socket;
+    if (socket === null || this.ready || now - this.opened < PATIENCE_MS) return;
+    const waits = this.helloed ? `${this.pending} of 3 subscriptions` : "hello";
+    this.crowd.complain(nameOf(this.number), `waited for ${waits} in vain`);
+    this.tally.bad("no answer");
+    this.gone();
+    socket.close();
+    this.backOff();
+  }
+
+  backOff() {
     const bound = Math.min(LAST_BACKOFF_MS, FIRST_BACKOFF_MS * 2 ** this.tries);
     this.tries += 1;
     this.comeBack(this.after || Math.random() * bound);
