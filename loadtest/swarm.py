@@ -86,8 +86,9 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     add("--json", type=Path, help=f"where the figures go; default: {TRIALS.name}/MODE.json")
     add(
         "--report", metavar="NAME",
-        help=f"write the report to {REPORTS.name}/NAME.md; else it goes to build/swarm/",
+        help=f"write the report to {REPORTS.name}/NAME.md",
     )  # fmt: skip
+    add("--out", type=Path, help="the report's file, instead; default: build/swarm/MODE.md")
     return parser.parse_args(arguments)
 
 
@@ -202,8 +203,9 @@ def main(arguments: list[str]) -> int:
     path.write_text(json.dumps({"command": command, **made.as_json()}) + "\n")
     say(f"wrote {path}")
     say("figures:\n" + report.tables(made))
-    where = REPORTS if given.report else TRIALS
-    report.write(where / f"{given.report or given.mode}.md", made, given.mode, command, notes)
+    trial = given.out or TRIALS / f"{given.mode}.md"
+    page = REPORTS / f"{given.report}.md" if given.report else trial
+    report.write(page, made, given.mode, command, notes)
     for fault in made.faults:
         say(f"fault: {fault}")
     return finish(made.faults)

@@ -56,7 +56,7 @@ class Options:
             room_size=self.room_size,
             small_size=self.connections if few else self.small_size,
             faults=list(self.faults),
-            settings=self.settings,
+            settings=dict(self.settings),
         )
 
 
