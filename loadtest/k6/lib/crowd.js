@@ -18,7 +18,7 @@ export class Crowd {
     this.waiting = new Map(); // number → {user, place, due, number}
     this.said = 0;
     this.heard = 0; // when a durable event came last
-    this.acks = new Map(); // channel → newest seq that was acked
+    this.heads = new Map(); // channel → newest seq that the server spoke of
     this.complaints = 0;
     for (let number = first; number < end; number++) this.users.push(new User(number, this));
     this.toCome = this.users.length;
@@ -114,7 +114,11 @@ export class Crowd {
     this.tally.acked(Date.now() - entry.due);
     const seq = parseInt(text.substring(text.lastIndexOf('"seq":') + 6), 10);
     const channel = entry.user.channels[entry.place];
-    if (!(seq <= this.acks.get(channel))) this.acks.set(channel, seq);
+    this.learn(channel, seq);
+  }
+
+  learn(channel, seq) {
+    if (!(seq <= this.heads.get(channel))) this.heads.set(channel, seq);
   }
 
   refuse(error) {
@@ -166,19 +170,16 @@ export class Crowd {
       this.complain(`${plan.scene}-${user.number}`, `never came in: ${hello} hello, ${state}`);
     }
     // What this VU knows itself: others of the same channel, acks and replies went further.
-    const heads = new Map([...tails].map(([channel, tail]) => [channel, tail[2]]));
-    const raise = (channel, seq) => heads.set(channel, Math.max(seq, heads.get(channel) || 0));
-    for (const [channel, seq] of this.acks) raise(channel, seq);
-    for (const user of this.users) {
-      user.channels.forEach((channel, place) => raise(channel, user.ledger.heads[place]));
-    }
+    for (const [channel, tail] of tails) this.learn(channel, tail[2]);
     let behind = 0;
-    for (const [channel, [count, sum]] of tails) behind += heads.get(channel) * count - sum;
+    for (const [channel, [count, sum]] of tails) behind += this.heads.get(channel) * count - sum;
     if (missing + behind > 0) this.tally.count("lost", missing + behind);
     for (let left = this.waiting.size; left > 0; left--) this.tally.bad("never acked");
     if (never > 0) this.tally.count("never_in", never);
     const rows = [];
-    for (const [channel, [count, sum]] of tails) rows.push([channel, count, sum, heads.get(channel)]);
+    for (const [channel, [count, sum]] of tails) {
+      rows.push([channel, count, sum, this.heads.get(channel)]);
+    }
     this.tally.tell({ end: { missing, behind, unacked: this.waiting.size, tails: rows } });
     for (const user of this.users) user.end();
   }

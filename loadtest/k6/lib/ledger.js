@@ -5,15 +5,13 @@ export class Ledger {
   constructor(tally) {
     this.tally = tally;
     this.last = [-1, -1, -1]; // newest seq, by place: hall, room, small room
-    this.heads = [-1, -1, -1]; // newest seq that the server spoke of
     this.holes = null; // Set of "place:seq"; almost nobody has any
-    this.replayed = [-1, -1, -1]; // up to where a repair says again what was had
+    this.replayed = null; // by place: up to where a repair says again what was had
   }
 
   // Begin after this seq, unless something came before.
   begin(place, head) {
     if (this.last[place] < 0) this.last[place] = head;
-    if (this.heads[place] < head) this.heads[place] = head;
   }
 
   // One durable event. Gives whether it is new.
@@ -29,10 +27,11 @@ export class Ledger {
       return true;
     }
     if (this.holes !== null && this.holes.delete(`${place}:${seq}`)) {
-      this.tally.count("out_of_order");
+      const repaired = this.replayed !== null && seq <= this.replayed[place];
+      this.tally.count(repaired ? "filled" : "out_of_order");
       return true;
     }
-    if (seq > this.replayed[place]) this.tally.count("doubled");
+    if (this.replayed === null || seq > this.replayed[place]) this.tally.count("doubled");
     return false;
   }
 
@@ -63,7 +62,10 @@ export class Ledger {
         if (at === place && seq - 1 < since) since = seq - 1;
       }
     }
-    this.replayed[place] = since < this.last[place] ? this.last[place] : -1;
+    if (since < this.last[place]) {
+      if (this.replayed === null) this.replayed = [-1, -1, -1];
+      this.replayed[place] = this.last[place];
+    }
     return since;
   }
 

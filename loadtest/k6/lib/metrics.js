@@ -48,18 +48,23 @@ function bucketOf(milliseconds) {
 
 class Histogram {
   constructor() {
-    this.counts = new Map();
+    this.counts = new Array(LAST + 1).fill(0); // cheaper than a Map or a typed array
+    this.some = false;
   }
 
   add(milliseconds) {
-    const bucket = bucketOf(milliseconds);
-    this.counts.set(bucket, (this.counts.get(bucket) || 0) + 1);
+    this.counts[bucketOf(milliseconds)] += 1;
+    this.some = true;
   }
 
   take() {
     const pairs = [];
-    for (const [bucket, count] of this.counts) pairs.push(bucket, count);
-    this.counts.clear();
+    if (!this.some) return pairs;
+    this.counts.forEach((count, bucket) => {
+      if (count > 0) pairs.push(bucket, count);
+    });
+    this.counts.fill(0);
+    this.some = false;
     return pairs;
   }
 }

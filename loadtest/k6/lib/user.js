@@ -44,7 +44,7 @@ export class User {
     this.after = 0; // milliseconds that a drain asked for
     this.sentAway = false;
     this.away = false; // by its own wish
-    this.replaying = false; // is told what was said while it was away
+    this.replaying = null; // by place: up to where it is told what was said while it was away
     this.code = "broken"; // with which the connection was closed
     this.over = false;
     this.skips = plan.skip_one && number === 0 ? 1 : 0;
@@ -57,7 +57,7 @@ export class User {
     if (this.over || this.socket !== null) return;
     this.since = since;
     this.opened = Date.now();
-    this.replaying = this.away;
+    this.replaying = this.away ? [-1, -1, -1] : null;
     this.away = false;
     this.code = "broken";
     const where = this.came ? plan.ws_url : `${plan.ws_url}?channel_id=${this.channels[SMALL]}`;
@@ -182,7 +182,7 @@ export class User {
     const now = Date.now();
     this.crowd.heard = now;
     // What was said while one was away by one's own wish was not to be delivered then.
-    if (this.replaying && seq <= this.ledger.heads[place]) this.tally.count("replayed");
+    if (this.replaying !== null && seq <= this.replaying[place]) this.tally.count("replayed");
     else this.tally.delivery(now - sent, place === HALL);
   }
 
@@ -219,6 +219,8 @@ export class User {
     }
     if (event.reset) this.tally.bad("reset");
     this.ledger.begin(place, event.head);
+    this.crowd.learn(event.channel_id, event.head);
+    if (this.replaying !== null) this.replaying[place] = event.head;
     this.pending -= 1;
     if (this.pending !== 0) return;
     this.ready = true;
