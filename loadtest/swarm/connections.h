@@ -15,8 +15,9 @@ enum state { CLOSED, CONNECTING, UPGRADING, SUBSCRIBING, OPEN };
 
 struct connection {
     int32_t fd;
-    uint8_t state : 7;
+    uint8_t state : 6;
     uint8_t back : 1;  /* has been open: the next time it is back */
+    uint8_t owes : 1;  /* has sent something that may be unanswered */
     uint8_t awaited;   /* bits of the subscriptions that have no `subscribed` yet */
     uint8_t failures;  /* in a row, for the backoff */
     uint8_t been_open; /* bits of the subscriptions that can be resumed */

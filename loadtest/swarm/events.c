@@ -97,6 +97,7 @@ static void take_subscribed(struct connection *connection, const char *text, siz
     tallies.opening--;
     tallies.open++;
     tallies.last_open_ns = received_ns;
+    sending_again((uint32_t)(connection - connections));
 }
 
 /* {"type":"heartbeat","heads":{"1":6,…}}: of what is below its head something is missing. */
@@ -115,8 +116,7 @@ static void take_error(const char *text, size_t size) {
     const char *code = text_after(text, size, "\"code\":\"");
     const char *end = code ? memchr(code, '"', (size_t)(text + size - code)) : NULL;
     tallies.errors++;
-    if (text_after(text, size, "\"ref\":\""))
-        tallies.refused++;
+    sending_answered(text, size, false);
     if (end)
         reason_add("error", code, (size_t)(end - code));
 }
@@ -133,7 +133,7 @@ static void take_text(struct connection *connection, const char *text, size_t si
     } else if (size < sizeof TYPE || memcmp(text, TYPE, sizeof TYPE - 1) != 0) {
         tallies.unread++;
     } else if (is(type, left, "ack\"")) {
-        sending_acked(text, size);
+        sending_answered(text, size, true);
     } else if (is(type, left, "presence\"")) {
         tallies.presence++;
     } else if (is(type, left, "heartbeat\"")) {

@@ -8,6 +8,7 @@
 
 #include "chance.h"
 #include "connections.h"
+#include "outstanding.h"
 #include "tallies.h"
 #include "text.h"
 
@@ -73,13 +74,13 @@ static struct connection *choose_sender(int index) {
     return NULL;
 }
 
-static size_t write_message(uint8_t *out, uint32_t channel, uint64_t intended) {
+static size_t write_message(uint8_t *out, const struct message *message) {
     static const char filler[] = "The quick brown fox jumps over the lazy dog. ";
     char text[COMMAND_MOST], payload[PAYLOAD_MOST + 64];
-    uint64_t number = load.number++;
-    static int own;
+    static int own; /* no two processes have the same refs */
     own = own ? own : getpid();
-    int have = snprintf(payload, sizeof payload, "%" PRIu64 ".%d.%" PRIu64 ". ", intended, own, number);
+    int have = snprintf(payload, sizeof payload, "%" PRIu64 ".%d.%" PRIu64 ". ",
+                        message->intended_ns, own, message->number);
     while (have < (int)load.wanted.size) {
         payload[have] = filler[(size_t)have % (sizeof filler - 1)];
         have++;
@@ -89,7 +90,8 @@ static size_t write_message(uint8_t *out, uint32_t channel, uint64_t intended) {
     int size = snprintf(text, sizeof text,
                         "{\"type\":\"message\",\"channel_id\":%u,\"payload\":\"%.*s\","
                         "\"ref\":\"%" PRIu64 ".%d.%" PRIu64 "\"}",
-                        channel, have, payload, intended, own, number);
+                        connections[message->sender].subscriptions[message->index].channel, have,
+                        payload, message->intended_ns, own, message->number);
     return frame_write(out, OP_TEXT, text, (size_t)size);
 }
 
@@ -103,13 +105,33 @@ static void send_moment(uint64_t intended) {
         return;
     }
     size_t size = 0;
-    for (uint32_t i = 0; i < burst; i++)
-        size += write_message(batch + size, sender->subscriptions[index].channel, intended);
+    for (uint32_t i = 0; i < burst; i++) {
+        struct message message = {load.number++, intended, (uint32_t)(sender - connections),
+                                  (uint8_t)index, true};
+        size += write_message(batch + size, &message);
+        outstanding_add(&message);
+    }
     histogram_add(&tallies.send_late, (now_ns() - intended) / 1000);
-    if (connection_write(sender, batch, size))
-        tallies.sent += burst;
-    else
-        tallies.unsendable += burst;
+    tallies.sent += burst;
+    sender->owes = 1;
+    connection_write(sender, batch, size);
+}
+
+static void write_again(const struct message *message) {
+    uint8_t frame[COMMAND_MOST + 14];
+    struct connection *sender = &connections[message->sender];
+    if (sender->state != OPEN)
+        return;
+    sender->owes = 1;
+    tallies.resent++;
+    connection_write(sender, frame, write_message(frame, message));
+}
+
+void sending_again(uint32_t sender) {
+    if (!connections[sender].owes)
+        return;
+    connections[sender].owes = 0;
+    outstanding_of(sender, write_again);
 }
 
 uint64_t sending_run(void) {
@@ -127,13 +149,20 @@ uint64_t sending_run(void) {
     return 0;
 }
 
-void sending_acked(const char *text, size_t size) {
-    const char *at = text_after(text, size, "\"ref\":\"");
-    uint64_t now = received_ns, intended = at ? text_number(&at, text + size) : 0;
-    if (!intended || intended > now || *at != '.')
+void sending_answered(const char *text, size_t size, bool well) {
+    const char *at = text_after(text, size, "\"ref\":\""), *end = text + size;
+    uint64_t now = received_ns, intended = at ? text_number(&at, end) : 0;
+    if (!intended || intended > now || at++ == end)
         return;
-    tallies.acked++;
-    histogram_add(&tallies.ack, (now - intended) / 1000);
+    text_number(&at, end); /* the process */
+    if (at++ == end || !outstanding_done(text_number(&at, end), intended))
+        return;
+    if (well) {
+        tallies.acked++;
+        histogram_add(&tallies.ack, (now - intended) / 1000);
+    } else {
+        tallies.refused++;
+    }
 }
 
 void sending_track(bool on) {

@@ -22,7 +22,10 @@ struct sending {
 bool sending_start(const struct sending *wanted);
 /* Sends what is due. Returns nanoseconds until the next one; UINT64_MAX: there is none. */
 uint64_t sending_run(void);
-void sending_acked(const char *text, size_t size);
+/* An answer to a ref of ours: an `ack`, or an `error`. */
+void sending_answered(const char *text, size_t size, bool well);
+/* This connection is open again: what it has no answer to is sent again. */
+void sending_again(uint32_t sender);
 
 /* Follows each of the next messages by its moment: its first and last delivery here. */
 void sending_track(bool on);

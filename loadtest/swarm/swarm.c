@@ -53,8 +53,11 @@ static bool check(const char *path) {
     for (uint32_t number = 0; number < connection_count; number++)
         for (uint8_t i = 0; i < CHANNELS_MOST; i++) {
             struct subscription *to = &connections[number].subscriptions[i];
-            if (connections[number].been_open & 1u << i && to->channel < most)
-                ledger_head(number, i, to, heads[to->channel]);
+            if (!(connections[number].been_open & 1u << i) || to->channel >= most)
+                continue;
+            if (to->seq > heads[to->channel])
+                tallies.ahead += to->seq - heads[to->channel];
+            ledger_head(number, i, to, heads[to->channel]);
         }
     free(heads);
     return true;

@@ -28,7 +28,9 @@
     X(strangers)      /* deliveries of a channel that was not subscribed */                      \
     X(due) X(sent)    /* messages */                                                             \
     X(unsendable)     /* were due and had no connection to go by */                              \
-    X(acked) X(refused) /* by an `error` with a ref */
+    X(resent)         /* after a loss of their connection, with the same ref */                  \
+    X(acked) X(refused) /* by an `error` */                                                      \
+    X(ahead)          /* seqs that somebody has and the store has not */
 
 struct tallies {
 #define DECLARE(name) uint64_t name;

@@ -19,7 +19,7 @@ _TIMES = {
     "send_late": "the swarm's own lateness in sending",
 }
 _COUNTS = (
-    "due", "sent", "unsendable", "acked", "refused", "deliveries", "frames", "receives",
+    "due", "sent", "resent", "unsendable", "acked", "refused", "deliveries", "frames", "receives",
     "presence", "heartbeats", "pings", "closes", "back", "errors", "holes", "late_fills",
     "doubled", "gaps", "lost",
 )  # fmt: skip

@@ -1,5 +1,6 @@
 """One run: opened, followed second by second, compared with the store, and written down."""
 
+import math
 import os
 import time
 from collections.abc import Callable
@@ -157,6 +158,7 @@ class Run:
         for name, text in (
             ("lost", "messages were lost"),
             ("doubled", "messages came twice"),
+            ("ahead", "events were delivered that the store does not have"),
             ("strangers", "events came of channels that nobody had asked for"),
             ("unread", "events came that are of no known kind"),
         ):
@@ -167,11 +169,11 @@ class Run:
         if state["closes"] and not self.options.faults:
             self.faults.append(f"{state['closes']:,} connections were dropped: {state.reasons}")
         if unanswered := state["sent"] - state["acked"] - state["refused"]:
-            text = f"{unanswered:,} messages were sent and never answered"
-            if self.options.faults:
-                say(f"{text}: their connections were broken")
-            else:
-                self.faults.append(text)
+            self.faults.append(f"{unanswered:,} messages were sent and never answered")
+        if state["refused"]:
+            self.faults.append(f"{state['refused']:,} messages were refused: {state.reasons}")
+        if state["unsendable"]:
+            say(f"{state['unsendable']:,} messages were due while no connection was open")
 
     # --- second by second ---
 
@@ -211,22 +213,21 @@ class Run:
             "acks": new["acked"] / passed,
             "deliveries": new["deliveries"] / passed,
             "lost": float(state["lost"]),
-            **{f"{name}_p95_ms": value for name, value in times.items() if value == value},
+            **{f"{name}_p95_ms": value for name, value in times.items() if not math.isnan(value)},
         }
         self.seconds.append(row)
         sample = self.watch.samples[-1]
-        p95 = ", ".join(
-            f"{name} {milliseconds(value)}" for name, value in times.items() if value == value
-        )
-        cores = ", ".join(
-            f"{group} {sample.memory[group] / 2**20:,.0f} MiB {used:.2f}"
-            for group, used in sample.cpu.items()
-        )
+        cores = {**sample.cpu, "swarm": new.cpu_seconds / passed}
+        used = ", ".join(f"{group} {share:.2f}" for group, share in cores.items())
+        memory = sum(sample.memory.values()) / 2**20
+        nodes = f"nodes {sample.memory['nodes'] / 2**20:,.0f} of " if "nodes" in cores else ""
+        known = {name: value for name, value in times.items() if not math.isnan(value)}
+        p95 = ", ".join(f"{name} {milliseconds(value)}" for name, value in known.items())
         say(
             f"{state['open']:,} open (+{row['opened']:,.0f}/s), {row['acks']:,.0f} acks/s, "
             f"{row['deliveries']:,.0f} deliveries/s, lost {state['lost']:,}, closes "
-            f"{state['closes']:,}; p95 ms: {p95 or '-'}; cores: {cores}, "
-            f"swarm now {new.cpu_seconds / passed:.2f}"
+            f"{state['closes']:,}; p95 ms: {p95 or '-'}; cores: {used}; "
+            f"PSS {nodes}{memory:,.0f} MiB"
         )
 
     def as_json(self) -> dict[str, Any]:

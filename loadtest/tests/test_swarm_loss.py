@@ -63,6 +63,8 @@ class FakeStorm(socketserver.ThreadingTCPServer):
         self.requests: list[str] = []
         self.heard: list[bytes] = []
         self.heads = {CHANNEL: HEAD}
+        self.hang_ups = 0
+        """So many connections end at the first word of the client."""
         self.ending = threading.Event()
 
     @property
@@ -99,6 +101,9 @@ class Handler(socketserver.BaseRequestHandler):
                 if not (data := self.request.recv(4_096)):
                     return
                 self.server.heard.append(data)
+                if self.server.hang_ups:
+                    self.server.hang_ups -= 1
+                    return
             except TimeoutError:
                 continue
             except OSError:
@@ -184,6 +189,35 @@ def test_at_the_end_the_store_knows_what_is_missing(
     assert one(server, tmp_path, lambda state: state["deliveries"] == 1)["lost"] == 4
 
 
+def test_what_the_store_does_not_have_is_told(
+    fake: Callable[..., FakeStorm], tmp_path: Path
+) -> None:
+    server = fake([UPGRADED + subscribed() + message(6) + message(7)])
+    server.heads = {CHANNEL: HEAD}
+    assert one(server, tmp_path, lambda state: state["deliveries"] == 2)["ahead"] == 2
+
+
+def test_a_message_without_an_answer_is_sent_again_with_its_ref_once_the_sender_is_back(
+    fake: Callable[..., FakeStorm], tmp_path: Path
+) -> None:
+    server = fake([UPGRADED + subscribed()], [UPGRADED, subscribed()])
+    server.hang_ups = 1
+    (tmp_path / "plan").write_text(f"token {CHANNEL}\n")
+    with Fleet(tmp_path / "plan", 1, 1, [server.address]) as fleet:
+        fleet.open(0, 0)
+        until = time.monotonic() + 10
+        while fleet.state()["open"] == 0:
+            assert time.monotonic() < until
+        fleet.send(10, 0.1, (1,))
+        while (state := fleet.state())["resent"] == 0:
+            assert time.monotonic() < until
+        assert (state["due"], state["sent"], state["acked"]) == (1, 1, 0)
+        while len(refs := re.findall(r'"ref":"([^"]+)"', unmasked(b"".join(server.heard)))) < 2:
+            assert time.monotonic() < until
+    assert len(refs) == 2
+    assert refs[0] == refs[1]
+
+
 def test_a_resumed_connection_asks_from_before_its_hole_and_is_whole_again(
     fake: Callable[..., FakeStorm], tmp_path: Path
 ) -> None:
@@ -237,7 +271,7 @@ def test_the_exit_status_is_1_when_something_was_lost(
     whole, torn = message(6) + message(7), message(6) + message(8)
     for said, status in ((whole, 0), (torn, 1)):
         server = fake([UPGRADED + talk + said])
-        server.heads = {CHANNEL: HEAD}
+        server.heads = {CHANNEL: HEAD + 2 + status, CHANNEL + 1: HEAD, CHANNEL + 2: HEAD}
         done = subprocess.run(  # noqa: S603 our own program
             [PYTHON, "loadtest/swarm.py", "hold", "--url", f"http://{server.address}",
              "--connections", "1", "--rate", "0", "--seconds", "1", "--settle", "2",
@@ -252,11 +286,13 @@ def test_the_exit_status_is_1_when_something_was_lost(
 
 
 def unmasked(data: bytes) -> str:
-    """The text of one masked frame after another; short ones."""
+    """The text of one masked frame after another."""
     found = []
     while data:
-        size = data[1] & 0x7F
-        mask, body = data[2:6], data[6 : 6 + size]
+        size, head = data[1] & 0x7F, 2
+        if size == 126:
+            size, head = int.from_bytes(data[2:4], "big"), 4
+        mask, body = data[head : head + 4], data[head + 4 : head + 4 + size]
         found.append(bytes(b ^ mask[n % 4] for n, b in enumerate(body)))
-        data = data[6 + size :]
+        data = data[head + 4 + size :]
     return re.sub(r"\s+", " ", b" ".join(found).decode(errors="replace"))
