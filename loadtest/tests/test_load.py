@@ -7,6 +7,7 @@ import signal
 import subprocess
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 from common.paths import PYTHON, REPOSITORY
@@ -14,7 +15,7 @@ from loading import profile as profiles
 from loading import report
 from loading.buckets import Histogram, merged, upper_edge
 from loading.figures import Figures
-from loading.fleet import divide, socket_limit
+from loading.fleet import divide, find_k6, socket_limit
 from loading.machine import prepared
 from loading.profile import Profile, ProfileError, Thresholds
 from loading.result import Result, merge, read
@@ -238,6 +239,52 @@ def test_a_report_has_figures_plots_and_circumstances(tmp_path: Path) -> None:
     for plot in tmp_path.glob("*.svg"):
         assert plot.name in text
     assert len(list(tmp_path.glob("*.svg"))) == 5
+
+
+# --- the scripts ---
+
+
+@pytest.fixture(scope="module")
+def parts(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """What the parts of the scripts say in k6 itself."""
+    folder = tmp_path_factory.mktemp("k6")
+    channels, plan = folder / "channels.json", folder / "plan.json"
+    channels.write_text(json.dumps({"hall": 1, "rooms": [2], "smalls": [3]}))
+    plan.write_text(json.dumps({"channels": str(channels), "thresholds": {}, "scene": "load"}))
+    k6 = find_k6()
+    assert k6 is not None
+    script = Path(__file__).with_name("k6_parts.js")
+    done = subprocess.run(  # noqa: S603 our own script
+        [k6, "run", "--quiet", "--no-usage-report", "--no-summary", "--address", "",
+         "--log-output", "stdout", "--log-format", "raw", script],
+        env={**os.environ, "STORM_LOAD_PLAN": str(plan)},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )  # fmt: skip
+    assert done.stdout.startswith("{"), done.stdout + done.stderr
+    said: dict[str, Any] = json.loads(done.stdout)
+    return said
+
+
+def test_a_ledger_tells_holes_late_events_and_doubled_ones(parts: dict[str, Any]) -> None:
+    assert parts["ledgers"] == {
+        "in order": {"missing": 0, "last": 8},
+        "hole": {"holes": 2, "missing": 2, "last": 9},
+        "hole, then resumed": {"holes": 2, "filled": 2, "missing": 0, "last": 9},
+        "late": {"holes": 1, "out_of_order": 1, "missing": 0, "last": 7},
+        "twice": {"doubled": 1, "missing": 0, "last": 6},
+        "gap": {"holes": 1, "missing": 0, "last": 21},
+    }
+
+
+def test_scripts_and_driver_agree_on_the_buckets(parts: dict[str, Any]) -> None:
+    *values, largest = parts["buckets"]
+    for milliseconds, bucket in values:
+        assert milliseconds <= upper_edge(bucket) <= max(milliseconds + 1, milliseconds * 1.05)
+    # What is longer than half an hour is in the last one.
+    assert upper_edge(largest[1]) > 1_800_000
 
 
 # --- runs ---

@@ -41,7 +41,7 @@ const EXACT = 256;
 const PER_DOUBLING = 16;
 const LAST = EXACT + PER_DOUBLING * 13;
 
-function bucketOf(milliseconds) {
+export function bucketOf(milliseconds) {
   if (milliseconds < EXACT) return Math.max(0, Math.ceil(milliseconds));
   return Math.min(LAST, EXACT + Math.floor(Math.log2(milliseconds / EXACT) * PER_DOUBLING));
 }
