@@ -21,6 +21,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "chance.h"
@@ -31,6 +32,7 @@
 
 #define TIMER_SLACK_NS 1000
 #define IDLE_NS 1000000000ull
+#define OTHER_FILES 16
 
 uint64_t chance_state;
 
@@ -121,11 +123,25 @@ static bool read_line(char *line, size_t room) {
     return false;
 }
 
+/* As many files as the connections need; what a shell allows is often only 1,024. */
+static bool allow_files(uint32_t count) {
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
+        return false;
+    limit.rlim_cur = limit.rlim_max;
+    return setrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_max >= count + OTHER_FILES;
+}
+
 int main(int argc, char **argv) {
     char line[4096];
     int count = argc == 6 ? atoi(argv[3]) : 0;
     if (count < 1) {
         fprintf(stderr, "usage: swarm PLAN FIRST COUNT SOURCE TARGETS\n");
+        return 2;
+    }
+    if (!allow_files((uint32_t)count)) {
+        fprintf(stderr, "%d connections are more files than this process may open (ulimit -Hn)\n",
+                count);
         return 2;
     }
     chance_state = now_ns() ^ (uint64_t)getpid() << 32;

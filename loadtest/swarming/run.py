@@ -102,8 +102,8 @@ class Run:
             self.tick(begun + seconds)
         writes = self.fleet.segments() - segments
         phase = self._phase(name, time.monotonic() - begun, before, looked)
-        # Connections that were opened anew begin to count anew.
-        if writes > 0:
+        # A connection that was opened anew begins to count its writes anew.
+        if writes > 0 and not phase.state["closes"]:
             phase.more["frames_per_write"] = phase.state["frames"] / writes
         return phase
 
