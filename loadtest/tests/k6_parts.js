@@ -15,7 +15,10 @@ function history(...steps) {
 }
 
 const begin = (head) => (ledger) => ledger.begin(1, head);
-const take = (...seqs) => (ledger) => seqs.forEach((seq) => ledger.take(1, seq));
+const take =
+  (...seqs) =>
+  (ledger) =>
+    seqs.forEach((seq) => ledger.take(1, seq));
 const resume = (ledger) => {
   const since = ledger.since(1);
   const newest = ledger.last[1];

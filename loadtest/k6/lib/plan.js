@@ -7,7 +7,9 @@ export const plan = JSON.parse(open(__ENV.STORM_LOAD_PLAN));
 
 const rooms = new SharedArray("rooms", () => JSON.parse(open(plan.channels)).rooms);
 const smalls = new SharedArray("smalls", () => JSON.parse(open(plan.channels)).smalls);
-export const hall = Number(new SharedArray("hall", () => [JSON.parse(open(plan.channels)).hall])[0]);
+export const hall = Number(
+  new SharedArray("hall", () => [JSON.parse(open(plan.channels)).hall])[0],
+);
 
 export const tokens = plan.tokens
   ? new SharedArray("tokens", () => open(plan.tokens).split("\n"))
