@@ -12,6 +12,10 @@ from swarming.run import Phase, Run
 
 _CALM_SECONDS = 2.0
 _RUN_OUT_SECONDS = 1.0
+_LEAST = 5_000.0
+"""Deliveries a second with which a search begins."""
+_FACTOR = 2.0
+_HALVINGS = 4
 
 
 @dataclass(frozen=True)
@@ -51,20 +55,34 @@ def hold(run: Run, sending: Sending) -> None:
 def hot(run: Run, sending: Sending) -> None:
     """Bursts into rooms, ever more of them, to the highest rate that is delivered in time."""
     run.follow("calm", _CALM_SECONDS)
-    if sending.deliveries:
-        _hot_step(run, sending, sending.deliveries, sending.seconds, "hot")
-        return
-    best, rate = 0.0, 20_000.0
-    while _hot_step(run, sending, rate, sending.step_seconds, f"step {rate:,.0f}"):
-        best, rate = rate, rate * 1.5
-    for _ in range(3):
-        rate = (best + rate) / 2
-        if _hot_step(run, sending, rate, sending.step_seconds, f"step {rate:,.0f}"):
+    if not (rate := sending.deliveries):
+        rate = _highest(run, sending)
+    if not rate:
+        run.faults.append(f"not even {_LEAST:,.0f} deliveries/s were in time")
+    elif not _hot_step(run, sending, rate, sending.seconds, "hot"):
+        run.faults.append(
+            f"{rate:,.0f} deliveries/s did not hold for {sending.seconds:g} s: too few in time, or "
+            f"p99 above {sending.p99_ms:g} ms"
+        )
+
+
+def _highest(run: Run, sending: Sending) -> float:
+    """Up until it is too much, then halfway a few times; 0 when the least is."""
+
+    def well(rate: float) -> bool:
+        return _hot_step(run, sending, rate, sending.step_seconds, f"step {rate:,.0f}")
+
+    best, rate = 0.0, _LEAST
+    while well(rate):
+        best, rate = rate, rate * _FACTOR
+    too_much = rate
+    for _ in range(_HALVINGS if best else 0):
+        rate = (best + too_much) / 2
+        if well(rate):
             best = rate
-    if not best:
-        run.faults.append("not even 20,000 deliveries/s were in time")
-        return
-    _hot_step(run, sending, best, sending.seconds, "hot")
+        else:
+            too_much = rate
+    return best
 
 
 def _hot_step(run: Run, sending: Sending, deliveries: float, seconds: float, name: str) -> bool:
@@ -83,7 +101,7 @@ def _hot_step(run: Run, sending: Sending, deliveries: float, seconds: float, nam
     delivery = phase.state.histograms["delivery"]
     p99 = delivery.ms(0.99)
     well = made["deliveries"] >= 0.95 * deliveries * seconds and p99 <= sending.p99_ms
-    phase.more["in_time"] = well
+    phase.more |= {"due_per_second": deliveries, "in_time": well, "step": name != "hot"}
     say(
         f"{name}: {phase.more['deliveries_per_second']:,.0f} of {deliveries:,.0f} deliveries/s, "
         f"p50 {milliseconds(delivery.ms(0.5))} ms, p99 {milliseconds(p99)} ms, "

@@ -26,8 +26,34 @@ _COUNTS = (
 
 
 def tables(run: Run) -> str:
-    """Phases, latencies, cost."""
-    return "\n\n".join([phase_table(run.phases), time_table(run.phases), cost_table(run)])
+    """Phases, latencies, steps of a search, cost."""
+    phases = [phase for phase in run.phases if not phase.more.get("step")]
+    found = [phase_table(phases), time_table(phases)]
+    if steps := [phase for phase in run.phases if phase.more.get("step")]:
+        found.append(step_table(steps))
+    return "\n\n".join([*found, cost_table(run)])
+
+
+def step_table(steps: Sequence[Phase]) -> str:
+    """The search of a highest rate, a row for each try."""
+    rows = []
+    for phase in steps:
+        delivery = phase.state.histograms["delivery"]
+        rows.append(
+            [
+                f"{phase.more['due_per_second']:,.0f}",
+                f"{phase.more['deliveries_per_second']:,.0f}",
+                *(milliseconds(delivery.ms(share)) for share in (0.5, 0.95, 0.99)),
+                f"{phase.more.get('frames_per_write', 0):.2f}",
+                *(f"{phase.cores.get(group, 0):.2f}" for group in ("nodes", "swarm")),
+                "yes" if phase.more["in_time"] else "no",
+            ]
+        )
+    head = [
+        "deliveries/s due", "delivered in time", "p50, ms", "p95", "p99", "frames per write",
+        "cores of nodes", "of swarm", "well",
+    ]  # fmt: skip
+    return report.table(head, rows)
 
 
 def phase_table(phases: Sequence[Phase]) -> str:
@@ -117,11 +143,7 @@ a URL was given; the swarm itself used {own:.1f} s of processor time.
 
 {report.circumstances(command)}
 
-{phase_table(run.phases)}
-
-{time_table(run.phases)}
-
-{cost_table(run)}
+{tables(run)}
 
 {plots}
 {"## Settings of the machine" + chr(10) + chr(10) + changed if changed else ""}"""

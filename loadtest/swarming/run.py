@@ -74,7 +74,7 @@ class Run:
     def open(self) -> Phase:
         """Open all connections, until they are there or no more come."""
         options = self.options
-        before, looked = self.state(), self.look()
+        looked, before = self.look(), self.state()
         begun = self.fleet.open(options.open_rate, options.window)
         best, since = 0, time.monotonic()
         while (state := self.tick()) and state["open"] < options.connections:
@@ -90,18 +90,20 @@ class Run:
         took = max((ended - begun) / 1e9, 1e-3)
         self.free_open = memory_available()
         say(f"{state['open']:,} open after {took:.1f} s, {state['open'] / took:,.0f} a second")
-        return self._phase("open", took, before, looked)
+        return self._phase("open", took, before, state.since(before), looked)
 
     def follow(self, name: str, seconds: float, begin: Callable[[], Any] | None = None) -> Phase:
         """Let ``begin`` begin something, and watch for so long."""
-        before, looked, begun = self.state(), self.look(), time.monotonic()
-        segments = self.fleet.segments()
+        looked, segments = self.look(), self.fleet.segments()
+        before, begun = self.state(), time.monotonic()
         if begin is not None:
             begin()
         while time.monotonic() < begun + seconds:
             self.tick(begun + seconds)
+        # At once: memory takes its time to look at.
+        seconds, counted = time.monotonic() - begun, self.state().since(before)
         writes = self.fleet.segments() - segments
-        phase = self._phase(name, time.monotonic() - begun, before, looked)
+        phase = self._phase(name, seconds, before, counted, looked)
         # A connection that was opened anew begins to count its writes anew.
         if writes > 0 and not phase.state["closes"]:
             phase.more["frames_per_write"] = phase.state["frames"] / writes
@@ -142,14 +144,16 @@ class Run:
         time.sleep(_CLOSE_SECONDS)
         self.look()
 
-    def _phase(self, name: str, seconds: float, before: State, looked: Sample) -> Phase:
+    def _phase(
+        self, name: str, seconds: float, before: State, counted: State, looked: Sample
+    ) -> Phase:
         now = self.look()
         passed = max(now.second - looked.second, 1e-3)
         cores = {
             group: (used - looked.cpu_seconds.get(group, 0.0)) / passed
             for group, used in now.cpu_seconds.items()
         }
-        phase = Phase(name, seconds, before, self.state().since(before), cores)
+        phase = Phase(name, seconds, before, counted, cores)
         self.phases.append(phase)
         return phase
 

@@ -128,7 +128,8 @@ def test_after_the_server_died_everybody_comes_back_and_nothing_is_lost(tmp_path
             with Rest(node.url, node.token("owner")) as rest:
                 # Said while most are away: they get it by replay.
                 rest.post(f"/channels/{channels[0][1]}/messages", {"payload": "you were away"})
-                wait(fleet, lambda state: state["open"] == users)
+                # The longer it was away, the longer they wait: up to 30 s.
+                wait(fleet, lambda state: state["open"] == users, 60)
                 fleet.send(100, 0.2, (1, 1))
                 wait(fleet, lambda state: state["acked"] == 40)
                 history = [m["payload"] for m in rest.history(channels[0][1])]
