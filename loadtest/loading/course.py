@@ -185,14 +185,20 @@ class _Run:
             freezer.start([each for each in self.fleet.processes if each.part.slow], hold_begins)
             watch = Watch(self._groups, self.began)
             failures += self._follow(watch)
-            self.fleet.drain()
+            if not failures:
+                self.fleet.drain()
         finally:
             freezer.stop()
             self.fleet.stop()
             if faults is not None:
                 faults.stop()
-        say("asking the store for the head of each channel")
-        heads = scene.heads(rest)
+        heads: dict[int, int] = {}
+        if not failures:
+            say("asking the store for the head of each channel")
+            try:
+                heads = scene.heads(rest)
+            except RuntimeError as error:
+                failures.append(str(error))
         # Of the channels of these users only.
         known = {channel for figures in self.figures.values() for channel in figures.tails}
         return Result(
@@ -205,7 +211,7 @@ class _Run:
             windows=[asdict(window) for window in faults.windows] if faults is not None else [],
             summaries=self.fleet.summaries(),
             notes=self.notes,
-            faults=failures + self.fleet.failed,
+            faults=failures or self.fleet.failed,
             share=f"{options.share[0]}/{options.share[1]}",
             processes=len(self.parts),
         )

@@ -129,6 +129,7 @@ class Fleet:
         self.folder = folder
         self.processes: list[Process] = []
         self._hear = hear
+        self._stopping = False
 
     def start(
         self, part: Part, plan: Mapping[str, Any], secret: str | None, local_ips: str
@@ -185,7 +186,8 @@ class Fleet:
                 self._hear(process.number, json.loads(line[len(MARK) :]))
             elif line.strip() and len(process.words) < _KEPT_WORDS:
                 process.words.append(line.strip())
-                if len(process.words) <= _TOLD_WORDS:
+                # When it is stopped, it complains of each timer.
+                if len(process.words) <= _TOLD_WORDS and not self._stopping:
                     say(f"k6 {process.number + 1}: {line.strip()[:300]}")
 
     @property
@@ -225,6 +227,7 @@ class Fleet:
 
     def stop(self) -> None:
         """End what still runs. May be called again."""
+        self._stopping = True
         for process in self.processes:
             process.thaw()
             if process.running.poll() is None:

@@ -11,6 +11,7 @@ from loading.profile import Profile
 
 _PATIENCE_SECONDS = 600.0
 _TELL_SECONDS = 5.0
+_HEADS_SECONDS = 120.0
 
 
 @dataclass(frozen=True)
@@ -50,8 +51,18 @@ def prepare(rest: Rest, profile: Profile, scene: str, *, make: bool) -> Channels
 
 
 def heads(rest: Rest) -> dict[int, int]:
-    """The newest seq of every channel, by the store."""
-    return {channel["id"]: channel["head"] for channel in rest.get("/channels")}
+    """The newest seq of every channel, by the store. Tries again for a while: the nodes may be busy
+    with the end of all connections, and the one that was asked before may be gone. Raises
+    ``RuntimeError``.
+    """
+    until = time.monotonic() + _HEADS_SECONDS
+    while True:
+        try:
+            return {channel["id"]: channel["head"] for channel in rest.get("/channels")}
+        except httpx2.HTTPError as error:
+            if time.monotonic() > until:
+                raise RuntimeError(f"the store does not tell the heads: {error}") from None
+            time.sleep(1)
 
 
 def _found(rest: Rest) -> dict[str, int]:
