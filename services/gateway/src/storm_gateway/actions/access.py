@@ -14,6 +14,9 @@ from storm_gateway.store.records import Access
 Key = tuple[str, int]
 """(user, channel)"""
 
+_AT_ONCE = 2
+"""Queries under way; while they are, others gather."""
+
 log = structlog.get_logger(__name__)
 
 
@@ -29,8 +32,9 @@ class _Asked:
 class AccessCache:
     """Bounded, forgetful after ``ttl_seconds``, and told by control events what changed.
 
-    Loads of one turn of the event loop become one query, so that ten thousand subscriptions after
-    a restart are a few statements. Writes never ask here: their rules run in their transaction.
+    Loads of one turn of the event loop become one query, and so do those that come while two are
+    under way: ten thousand subscriptions after a restart are a few statements. Writes never ask
+    here: their rules run in their transaction.
     """
 
     def __init__(
@@ -122,21 +126,23 @@ class AccessCache:
                 self._schedule()
 
     def _schedule(self) -> None:
-        if not self._scheduled:
+        if not self._scheduled and self._wanted and len(self._tasks) < _AT_ONCE:
             self._scheduled = True
             asyncio.get_running_loop().call_soon(self._ask)
 
     def _ask(self) -> None:
         self._scheduled = False
-        wanted, self._wanted = self._wanted, {}
-        asked = {key: _Asked(answer) for key, answer in wanted.items()}
-        self._asked.update(asked)
-        keys = list(asked)
-        for start in range(0, len(keys), self._batch):
-            chunk = {key: asked[key] for key in keys[start : start + self._batch]}
-            task = asyncio.create_task(self._query(chunk))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+        keys = list(self._wanted)[: self._batch]
+        chunk = {key: _Asked(self._wanted.pop(key)) for key in keys}
+        self._asked.update(chunk)
+        task = asyncio.create_task(self._query(chunk))
+        self._tasks.add(task)
+        task.add_done_callback(self._answered)
+        self._schedule()
+
+    def _answered(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        self._schedule()
 
     async def _query(self, chunk: dict[Key, _Asked]) -> None:
         found: list[Access | None] | StormError

@@ -10,6 +10,7 @@ from storm_gateway.config import Config
 from storm_gateway.errors import StormError
 from storm_gateway.hub.fanout import Fanout
 from storm_gateway.hub.feed import Feed, Subscriber
+from storm_gateway.hub.heads import Heads
 from storm_gateway.hub.rights import taken_away
 from storm_gateway.observability.metrics import Metrics
 from storm_gateway.presence.base import Presence, PresenceChange
@@ -42,6 +43,7 @@ class Hub:
     ) -> None:
         self._config = config
         self._store = store
+        self._heads = Heads(store)
         self._bus = bus
         self._presence = presence
         self._counts = metrics.counts
@@ -127,8 +129,7 @@ class Hub:
                 await asyncio.wait([closing])
             await self._bus.subscribe(feed.topic, self.on_event)
             if feed.channel_id:
-                heads = await self._store.channels.heads([feed.channel_id])
-                feed.seq = feed.settled = heads.get(feed.channel_id, 0)
+                feed.seq = feed.settled = await self._heads.of(feed.channel_id)
         except BaseException:
             try:
                 await self._bus.unsubscribe(feed.topic)

@@ -153,7 +153,7 @@ def _type(schema: Json, names: Mapping[str, str]) -> str:
     if kind == "object":
         values = schema.get("additionalProperties")
         return f"Record<string, {_type(values, names) if values else 'unknown'}>"
-    return _SCALARS.get(kind, "unknown")
+    return _SCALARS.get(str(kind), "unknown")
 
 
 def _literal(value: object) -> str:

@@ -22,7 +22,7 @@ from storm_gateway.observability.metrics import Metrics
 from storm_gateway.store.aside import AGAIN_SECONDS, Aside
 from storm_gateway.store.committer import SLOW_SECONDS, Committer, Outcome
 from storm_gateway.store.database import Database
-from storm_gateway.store.hot import HOT, Hot, play
+from storm_gateway.store.hot import HOT, Enter, Hot, play
 from storm_gateway.store.records import Committed
 from storm_gateway.store.transaction import BUSY, RETRY_AFTER_MS, Settings, Transaction
 from storm_gateway.store.waiting import Waiting, Write, apart, parts
@@ -34,6 +34,11 @@ CROWD = 8
 """Writes in one commit from which on the next one waits for more."""
 GATHER_SECONDS = 0.002
 """How long it waits. Measured in decision 0003."""
+JOINS_GATHER_SECONDS = 0.1
+"""How long joins alone wait for more of their kind while they come one after the other, on a
+database that other nodes write to as well (decision 0021)."""
+JOINS_PAUSE_SECONDS = 0.25
+"""Without a commit for so long, the next join waits for nobody."""
 
 SWITCH_SECONDS = 50e-6
 """How long the writer waits for the interpreter's lock before it asks for it.
@@ -149,6 +154,7 @@ class GroupCommit:
         batch: Sequence[Waiting] = []
         waiting: list[Waiting] = []
         stopping = False
+        quiet_since = float("-inf")
         while not stopping or waiting:
             if not waiting and not stopping:
                 waiting, stopping = self._take(self._aside.pause(time.monotonic()))
@@ -157,12 +163,17 @@ class GroupCommit:
             wait = GATHER_SECONDS if len(batch) >= CROWD else 0.0
             if waiting and not stopping and (wait or self._wait_seconds):
                 time.sleep(max(wait, self._wait_seconds))
+            in_a_row = time.monotonic() - quiet_since < JOINS_PAUSE_SECONDS
+            if not stopping and in_a_row and self._database.shared:
+                more, stopping = self._gather_joins(waiting)
+                waiting += more
             if not stopping:
                 more, stopping = self._take_what_came(self._batch - len(waiting))
                 waiting += more
             batch, waiting = waiting[: self._batch], waiting[self._batch :]
             started = time.monotonic()
             refusal, rest = self._commit_all(batch)
+            quiet_since = time.monotonic() if batch else quiet_since
             waiting = rest + waiting
             if refusal is not None and time.monotonic() - started > SLOW_SECONDS:
                 more, ended = self._take_what_came()
@@ -177,6 +188,25 @@ class GroupCommit:
             time.sleep(AGAIN_SECONDS)
             self._commit_aside()
         self._refuse(self._aside.clear(), UnavailableError(BUSY, retry_after_ms=RETRY_AFTER_MS))
+
+    def _gather_joins(self, waiting: Sequence[Waiting]) -> tuple[list[Waiting], bool]:
+        """Joins wait for others until something comes that is none; what came, and whether that
+        was the end.
+        """
+        more: list[Waiting] = []
+        came = waiting
+        until = time.monotonic() + JOINS_GATHER_SECONDS
+        while (
+            came
+            and all(isinstance(write, Enter) for write in came)
+            and len(waiting) + len(more) < self._batch
+            and (left := until - time.monotonic()) > 0
+        ):
+            came, stopping = self._take(left)
+            more += came
+            if stopping:
+                return more, True
+        return more, False
 
     def _take(self, seconds: float | None) -> tuple[list[Waiting], bool]:
         """What came next, within that time or whenever it comes; whether that was the end."""

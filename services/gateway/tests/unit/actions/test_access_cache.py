@@ -225,3 +225,17 @@ async def test_one_who_gives_up_does_not_spoil_it_for_the_others(node: Node, ask
 async def test_administrators_of_the_configuration_are_known(node: Node) -> None:
     await node.make("root")
     assert (await node.actions.access.load("root", 1)).admin
+
+
+async def test_while_two_queries_are_under_way_others_gather(node: Node, asked: Asked) -> None:
+    cache = node.actions.access
+    asked.gate.clear()
+    waiting = []
+    for number in range(7):
+        waiting.append(asyncio.create_task(cache.load(f"u{number}", 1)))
+        for _ in range(3):
+            await asyncio.sleep(0)
+    assert [len(query) for query in asked.queries] == [1, 1]
+    asked.gate.set()
+    await asyncio.gather(*waiting)
+    assert [len(query) for query in asked.queries] == [1, 1, 5]
