@@ -4,10 +4,7 @@ import asyncio
 from collections.abc import Callable
 
 from storm_gateway.presence.base import PresenceChange, PresenceSnapshot
-
-_TOLD_PER_SECOND = 1_000
-"""Connections that a crowded channel tells of its count in a second: at 10,000 online the count
-comes every 10 s. Told every second, it would be a tenth of what the node can do."""
+from storm_gateway.presence.crowds import TOLD_PER_SECOND, Crowds
 
 
 class _Room:
@@ -30,6 +27,7 @@ class MemoryPresence:
         self._grace = grace_seconds
         self._rooms: dict[int, _Room] = {}
         self._leaving: dict[tuple[int, str], float] = {}  # → when, oldest first
+        self._crowds = Crowds()
         self._dirty: set[int] = set()
         self._changed: Callable[[PresenceChange], None] = lambda _: None
         self._timer: asyncio.TimerHandle | None = None
@@ -93,17 +91,20 @@ class MemoryPresence:
         now = self._loop.time()
         self._end_graces(now)
         dirty, self._dirty = self._dirty, set()
-        for channel_id in dirty:
+        # Crowds that have waited longest come first: the budget is for all of them.
+        for channel_id in sorted(dirty, key=lambda id_: self._rooms[id_].due):
             room = self._rooms[channel_id]
             online = len(room.count)
             named = online <= self._named
-            if not named and now < room.due:
+            if not named and (now < room.due or not self._crowds.may_tell(now)):
                 self._dirty.add(channel_id)
                 continue
-            room.due = now + online / _TOLD_PER_SECOND
+            room.due = now + online / TOLD_PER_SECOND
             joined, left = room.joined, room.left
             room.joined, room.left = set(), set()
             if joined or left:
+                if not named:
+                    self._crowds.told(now, online)
                 self._changed(
                     PresenceChange(
                         channel_id,

@@ -15,6 +15,7 @@ from storm_gateway.config import Config
 from storm_gateway.errors import UnavailableError
 from storm_gateway.observability.metrics import Metrics
 from storm_gateway.presence.base import PresenceChange, PresenceSnapshot
+from storm_gateway.presence.crowds import Crowds
 from storm_gateway.presence.room import Room
 from storm_gateway.presence.scripts import APPLY, BEGIN, END, HELD, POLL, READ
 from storm_gateway.redis_link import LinkError, RedisLink, Script
@@ -65,6 +66,7 @@ class RedisPresence:
         self._pending: dict[int, None] = {}  # rooms with something to write
         self._unread: dict[int, None] = {}  # rooms to be read
         self._dirty: set[int] = set()  # rooms with something to tell
+        self._crowds = Crowds()
         self._leaving: set[int] = set()  # rooms with somebody who may be elsewhere
         self._entries = 0  # written ones, over all rooms
         self._session = 0
@@ -371,15 +373,20 @@ class RedisPresence:
 
     def _tell(self, now: float) -> None:
         dirty, self._dirty = self._dirty, set()
-        for channel_id in dirty:
+        # Crowds that have waited longest come first: the budget is for all of them.
+        for channel_id in sorted(dirty, key=lambda id_: self._rooms[id_].due):
             room = self._rooms[channel_id]
             # A channel's first telling is of everybody; without Valkey, of those here.
             unknown = not room.read and not self._failures
-            if unknown or (now < room.due and not room.is_named(self._named)):
+            crowded = not room.is_named(self._named)
+            waits = now < room.due or not self._crowds.may_tell(now)
+            if unknown or (crowded and waits):
                 self._dirty.add(channel_id)
                 continue
             change = room.change(channel_id, self._named, self._known, now)
             if change is not None:
+                if crowded:
+                    self._crowds.told(now, len(room.own))
                 self._changed(change)
             if not room.own and not room.written and not room.leaving:
                 del self._rooms[channel_id]

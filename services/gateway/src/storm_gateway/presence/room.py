@@ -3,9 +3,7 @@
 from collections.abc import Iterable
 
 from storm_gateway.presence.base import PresenceChange, PresenceSnapshot
-
-_TOLD_PER_SECOND = 1_000
-"""As in memory.py: connections that a crowded channel tells of its count in a second."""
+from storm_gateway.presence.crowds import TOLD_PER_SECOND
 
 
 class Room:
@@ -91,7 +89,7 @@ class Room:
         online = self.online(names)
         told, told_online = self.told, self.told_online
         self.told, self.told_online = names, online
-        self.due = now + online / _TOLD_PER_SECOND
+        self.due = now + online / TOLD_PER_SECOND
         if names is None or told is None:
             # Without the names before there is no saying who came: only the count is true.
             if online == told_online:

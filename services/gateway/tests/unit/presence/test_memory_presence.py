@@ -86,6 +86,24 @@ def test_a_small_channel_is_told_every_interval_while_a_crowd_waits() -> None:
     assert clocked.told == [(2, PresenceChange(2, 1, ["alice"], []))]
 
 
+def test_many_crowds_share_what_one_may_use_and_each_gets_its_turn() -> None:
+    clocked = Clocked()
+    channels = range(1, 51)
+    for channel_id in channels:
+        for number in range(100):
+            clocked.presence.enter(channel_id, f"user{number}")
+    for second in range(60):
+        for channel_id in channels:
+            clocked.presence.enter(channel_id, f"late{second}")
+        clocked.loop.pass_time(1)
+    frames = sum(change.online for _, change in clocked.told)
+    # 1,000 users a second, and what the last one of a beat is beyond it.
+    assert 55_000 <= frames <= 70_000
+    times = Counter(change.channel_id for _, change in clocked.told)
+    assert set(times) == set(channels)
+    assert max(times.values()) - min(times.values()) <= 2
+
+
 def test_a_crowd_that_goes_is_told_when_it_is_small_enough_to_be_named() -> None:
     clocked = Clocked()
     for number in range(9_000):
