@@ -8,11 +8,18 @@ from harness.client import LoadClient
 from harness.room import Clock, Plan, client_of, warm_up
 from harness.servers import Running, Server, started
 
-# Messages a second that have the room for themselves: the slowest server is done long before the
-# next one is due.
-SINGLE_RATE = 0.5
+# A message that has the room for itself is due so long after the one before it: at least these
+# seconds, and so many times what the slowest broadcast of this server took.
 SINGLE_SECONDS = 2.0
-"""For each second of another load."""
+SINGLE_ROOM = 2.0
+SINGLE_LEAST = 3
+"""Messages, however short the load is."""
+
+
+def single_load(broadcast_ms: float, seconds: float) -> tuple[float, float]:
+    """Messages a second, and for how many seconds, when one broadcast takes ``broadcast_ms``."""
+    apart = max(SINGLE_SECONDS, SINGLE_ROOM * broadcast_ms / 1000)
+    return 1 / apart, max(seconds * SINGLE_SECONDS, SINGLE_LEAST * apart)
 
 
 def _paced(client: LoadClient, server: Running, rate: float, seconds: float) -> dict[str, Any]:
@@ -32,11 +39,11 @@ def measure_latency(server: Server, plan: Plan, data: Path, deliveries: float) -
         warm_up(client, plan.connections)
         client.open(plan.connections)
         time.sleep(plan.idle_seconds)
-        client.burst(1, 1.0)
+        broadcast = client.burst(1, 1.0)["burst_ms_p99"]
         rate = deliveries / plan.connections
         result["paced"] = _paced(client, process, rate, plan.seconds)
         time.sleep(1)
-        result["single"] = _paced(client, process, SINGLE_RATE, plan.seconds * SINGLE_SECONDS)
+        result["single"] = _paced(client, process, *single_load(broadcast, plan.seconds))
         state = client.state()
         if state["joined"] != plan.connections or state["errors"] or state["closed_by_server"]:
             raise RuntimeError(f"connections were lost or refused: {state}")

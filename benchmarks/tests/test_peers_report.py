@@ -6,6 +6,7 @@ from typing import Any
 import peers_run
 import pytest
 from harness import peers_report, prepare
+from harness.latency import single_load
 from harness.pace import shared_rate
 from harness.paths import PEERS_PAGE
 from harness.report import insert
@@ -91,6 +92,13 @@ def test_the_shared_rate_is_half_of_what_the_weakest_peer_can_do_best() -> None:
     assert shared_rate(run) == 25
     assert shared_rate({"room": {"c": _room(30, 1), "storm": _room(20, 1)}}) == 10
     assert shared_rate({"room": {}}) is None
+
+
+def test_a_single_message_has_the_room_for_itself_however_slow_the_server_is() -> None:
+    assert single_load(90, 8) == (0.5, 16)
+    rate, seconds = single_load(2_600, 4)
+    assert 1 / rate == pytest.approx(5.2)
+    assert rate * seconds == pytest.approx(3)
 
 
 def test_the_page_tells_the_rate_the_noise_and_what_is_missing() -> None:
