@@ -19,11 +19,13 @@ find_one() {
 
 find_one && exit
 cd "$(dirname "$0")/.."
+# The system's own brings the libraries that it needs; Playwright's does not.
+if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
+    echo "no Chromium here: apt-get installs one" >&2
+    { apt-get update -qq && apt-get install -qq -y chromium; } >&2 &&
+        find_one && exit
+fi
 echo "no Chromium here: Playwright fetches one" >&2
 npx --no-install playwright install chromium >&2 && exit
-if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
-    echo "that failed: apt-get installs one" >&2
-    { apt-get update -qq && apt-get install -qq -y chromium; } >&2 && find_one && exit
-fi
 echo "The browser tests need Chromium. Install it, or say where it is: CHROMIUM=/path make e2e" >&2
 exit 1
