@@ -267,6 +267,26 @@ async def test_heads_follow_the_log(harness: Harness) -> None:
     assert await harness.store.channels.heads([]) == {}
 
 
+async def test_of_many_channels_only_those_that_moved_are_told(harness: Harness) -> None:
+    channels = harness.store.channels
+    other = await channels.create("other", "public", "", "alice")
+    gone = await channels.create("gone", "public", "", "alice")
+    await harness.append(GENERAL, "alice")
+    heads = await channels.heads([GENERAL, other.id, gone.id])
+    assert await channels.moved(heads) == {}
+    assert await channels.moved({}) == {}
+    await harness.append(other.id, "alice")
+    assert await channels.moved(heads) == {other.id: heads[other.id] + 1}
+    # A backup that was restored: the store is behind what is known.
+    assert await channels.moved({GENERAL: 7}) == {GENERAL: 1}
+    await channels.delete(gone.id, "alice", allow)
+    assert await channels.moved({**heads, 4711: 0}) == {
+        other.id: heads[other.id] + 1,
+        gone.id: None,
+        4711: None,
+    }
+
+
 async def test_forbidden_means_nothing_changed_at_all(harness: Harness) -> None:
     with pytest.raises(ForbiddenError):
         await harness.append(GENERAL, "alice", rule=refuse)

@@ -17,6 +17,7 @@ from store_postgres import Databases, execute
 from store_senders import Senders, check, until
 
 from storm_gateway.errors import InternalError, UnavailableError
+from storm_gateway.stack.proxy import Proxy, Toxics
 from storm_gateway.store import postgres_dialect
 from storm_gateway.store.migrate import downgrade, upgrade
 from storm_gateway.store.postgres import PostgresDatabase, dsn_of
@@ -109,6 +110,23 @@ async def test_a_frozen_server_holds_up_no_one_longer_than_the_deadline(faulty: 
     await senders.stop()
     await check(harness, senders.acked)
     await harness.store.stop()
+
+
+async def test_a_server_that_answers_half_a_second_late_takes_every_message(faulty: Any) -> None:
+    databases, url = faulty
+    with Proxy((databases.server.host, databases.server.port)) as proxy:
+        # Less than the six answers take that a message waits for.
+        harness = await start(database_url=proxy.instead_of(url), store_timeout_seconds=2.4)
+        senders = Senders(harness, "user", 20, [GENERAL])
+        await until(lambda: len(senders.acked) > 100)
+        await asyncio.to_thread(proxy.harm, answers=Toxics(latency_seconds=0.5))
+        already = len(senders.acked)
+        await until(lambda: len(senders.acked) > already + 60, 30)
+        assert senders.refused == []
+        await asyncio.to_thread(proxy.heal)
+        await senders.stop()
+        await check(harness, senders.acked)
+        await harness.store.stop()
 
 
 async def test_a_store_stops_while_its_server_is_frozen(faulty: Any) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from typing import Any
 
 import pytest
 from store_harness import GENERAL, Harness, allow
@@ -307,3 +308,24 @@ async def test_a_null_character_in_old_history_is_replaced(harness: Harness) -> 
         "old", [ImportMessage("ann", "a\0b", 0, "k")], "irc"
     )
     assert (await harness.log(channel_id))[0].payload == "a\ufffdb"
+
+
+async def test_users_who_come_at_once_are_looked_up_together(
+    harness: Harness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    users = harness.store.users
+    names = [f"old{number}" for number in range(5)]
+    for name in names:
+        await users.ensure(name)
+    reads: list[object] = []
+    pool = type(users._backend.reads)
+    real = pool.run
+
+    async def run(self: Any, read: Any, *rest: Any) -> Any:
+        reads.append(read)
+        return await real(self, read, *rest)
+
+    monkeypatch.setattr(pool, "run", run)
+    found = await asyncio.gather(*[users.ensure(name) for name in (*names, "new")])
+    assert [user.id for user in found] == [*names, "new"]
+    assert len(reads) == 1

@@ -16,7 +16,7 @@ Rules of every method:
 - Away or slow: ``UnavailableError``, which a client may retry.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Protocol, TypeVar
 
 from storm_gateway.errors import StormError
@@ -206,6 +206,11 @@ class Channels(Protocol):
 
     async def heads(self, channel_ids: Iterable[int]) -> dict[int, int]:
         """The newest seq of each; deleted and unknown ones are left out."""
+
+    async def moved(self, known: Mapping[int, int]) -> dict[int, int | None]:
+        """The newest seq of those channels where it is another than the ``known`` one; None:
+        deleted or unknown. Asked of thousands again and again, of which few or none have moved.
+        """
 
     async def deletion(self, channel_id: int) -> ChannelDeleted | None:
         """The event that ended the channel; None while it lives, and when there is none."""

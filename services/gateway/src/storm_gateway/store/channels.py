@@ -1,6 +1,6 @@
 """Conversations."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import Connection, Select, and_, case, func, insert, or_, select, update
@@ -245,6 +245,11 @@ class SqlChannels:
         ids = list(channel_ids)
         dialect = self._backend.dialect
         rows = await self._backend.reads.run(lambda connection: dialect.heads(connection, ids))
+        return {id_: head for id_, head in rows}  # noqa: C416 rows are sequences, dict() wants pairs
+
+    async def moved(self, known: Mapping[int, int]) -> dict[int, int | None]:
+        dialect = self._backend.dialect
+        rows = await self._backend.reads.run(lambda connection: dialect.moved(connection, known))
         return {id_: head for id_, head in rows}  # noqa: C416 rows are sequences, dict() wants pairs
 
     async def deletion(self, channel_id: int) -> ChannelDeleted | None:

@@ -1,6 +1,6 @@
 """All that differs between databases: statements over many rows at once, in their SQL."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
 from sqlalchemy import Connection, Select, Table
@@ -64,14 +64,24 @@ class Dialect(Protocol):
     def advance(self, connection: Connection, rows: Sequence[Row]) -> None:
         """Set (id, head, member_count) of channels."""
 
+    def people(self, connection: Connection, ids: Iterable[str]) -> Sequence[Row]:
+        """``USER_COLUMNS`` of the users that there are."""
+
     def heads(self, connection: Connection, ids: Iterable[int]) -> Sequence[Row]:
         """(id, head) of channels that are not deleted."""
+
+    def moved(self, connection: Connection, known: Mapping[int, int]) -> Sequence[Row]:
+        """(id, head) of channels whose head is another than the one that is known; head None: the
+        channel is deleted, or never was.
+        """
 
     def replay(
         self, connection: Connection, channel_id: int, after: int, limit: int, upto: int
     ) -> tuple[int, Sequence[Row], Sequence[Row]] | None:
         """(head, messages, changes) of one moment; None without such a channel."""
 
+
+USER_COLUMNS = ("id", "display_name", "created_at", "admin", "deleted_at", "banned_at")
 
 MESSAGE_COLUMNS = ("channel_id", "seq", "user_id", "payload", "sent_at", "ref")
 """What :meth:`Dialect.append` stores of a message; its id is made there."""

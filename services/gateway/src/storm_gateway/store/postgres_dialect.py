@@ -2,7 +2,7 @@
 the driver as they are; many rows are one parameter, a JSON array, whose text is cheap to make.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -10,10 +10,13 @@ import msgspec
 from sqlalchemy import BigInteger, Boolean, Connection, Integer, Select, Table
 from sqlalchemy.util import await_only
 
-from storm_gateway.store.dialect import MESSAGE_COLUMNS, Row
+from storm_gateway.store.dialect import MESSAGE_COLUMNS, USER_COLUMNS, Row
 from storm_gateway.store.tables import messages
 
 _encode = msgspec.json.encode
+
+ANSWERED = "answered"
+"""In a connection's ``info``: a function that is called after each answer."""
 
 # Two statements, because each sees what was committed before *it* began: the rows are locked by
 # the first, and read by the next when the last writer is known to be through (READ COMMITTED).
@@ -68,7 +71,16 @@ UPDATE channels SET head = (j ->> 1)::bigint, member_count = (j ->> 2)::integer
 FROM jsonb_array_elements($1::jsonb) AS j WHERE channels.id = (j ->> 0)::bigint
 """
 
+# Names come from dialect.py, never from outside.
+_PEOPLE = f"SELECT {', '.join(USER_COLUMNS)} FROM users WHERE id = ANY($1::text[])"  # noqa: S608
+
 _HEADS = "SELECT id, head FROM channels WHERE id = ANY($1::bigint[]) AND deleted_at IS NULL"
+
+_MOVED = """
+SELECT k.id, c.head FROM unnest($1::bigint[], $2::bigint[]) AS k (id, head)
+LEFT JOIN channels AS c ON c.id = k.id AND c.deleted_at IS NULL
+WHERE c.head IS DISTINCT FROM k.head
+"""
 
 # The three parts are one statement, so they see the log of one moment.
 _REPLAY = """
@@ -122,6 +134,9 @@ def ask(connection: Connection, statement: str, *values: Any) -> list[Any]:
     """The rows of a statement, straight from the driver."""
     driver: Any = connection.connection.driver_connection
     rows: list[Any] = await_only(driver.fetch(statement, *values))
+    answered: Callable[[], None] | None = connection.info.get(ANSWERED)
+    if answered is not None:
+        answered()
     return rows
 
 
@@ -204,8 +219,14 @@ class PostgresDialect:
     def advance(self, connection: Connection, rows: Sequence[Row]) -> None:
         ask(connection, _ADVANCE, _encode(rows).decode())
 
+    def people(self, connection: Connection, ids: Iterable[str]) -> Sequence[Row]:
+        return ask(connection, _PEOPLE, list(ids))
+
     def heads(self, connection: Connection, ids: Iterable[int]) -> Sequence[Row]:
         return ask(connection, _HEADS, list(ids))
+
+    def moved(self, connection: Connection, known: Mapping[int, int]) -> Sequence[Row]:
+        return ask(connection, _MOVED, list(known), list(known.values()))
 
     def replay(
         self, connection: Connection, channel_id: int, after: int, limit: int, upto: int

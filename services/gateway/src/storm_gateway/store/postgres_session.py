@@ -16,6 +16,7 @@ from sqlalchemy import Connection, NullPool
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 
 from storm_gateway.errors import StormError
+from storm_gateway.store.postgres_dialect import ANSWERED
 from storm_gateway.store.postgres_errors import (
     LateError,
     LostError,
@@ -31,6 +32,12 @@ CONNECT_SECONDS = 1.5
 
 GOODBYE_SECONDS = 0.5
 
+SLOW_SHARE = 1 / 3
+"""An answer that took more of the timeout than this shows a server that is of no use now."""
+
+LONGEST = 3
+"""A transaction whose answers come takes so many timeouts at most."""
+
 
 class PostgresSession:
     """Everything is called on the session's thread, except :meth:`interrupt`, and :meth:`close`
@@ -38,7 +45,9 @@ class PostgresSession:
     """
 
     def __init__(self, dsn: str, timeout_seconds: float, settings: dict[str, str]) -> None:
-        """``timeout_seconds`` bounds each :meth:`run` as a whole, connecting included."""
+        """``timeout_seconds`` bounds each :meth:`run` as a whole, connecting included. In a
+        transaction it begins anew with each answer that comes soon, up to :data:`LONGEST` times.
+        """
         self._dsn = dsn
         self._timeout_seconds = timeout_seconds
         self._settings = settings
@@ -56,6 +65,8 @@ class PostgresSession:
         self._driver: Any = None
         self._committing = False
         self._late = False
+        self._timer: asyncio.TimerHandle | None = None
+        self._asked = self._latest = 0.0
 
     def run(self, work: Callable[[Connection], T], *, transaction: bool) -> T:
         """The result of ``work``, committed when ``transaction`` is set.
@@ -110,7 +121,7 @@ class PostgresSession:
 
     async def _try(self, work: Callable[[Connection], T], transaction: bool, deadline: float) -> T:
         self._committing = self._late = False
-        cut = self._loop.call_at(deadline, self._cut)
+        self._cut_at(deadline)
         try:
             return await self._work(work, transaction, deadline)
         except BaseException as error:
@@ -124,13 +135,17 @@ class PostgresSession:
                 raise LateError from error
             raise LostError from error
         finally:
-            cut.cancel()
+            self._latest = 0.0
+            self._cut_at(None)
 
     async def _work(self, work: Callable[[Connection], T], transaction: bool, deadline: float) -> T:
         connection = await self._open(deadline)
         if not transaction:
             return await connection.run_sync(_tidily, work)
+        self._asked = self._loop.time()
+        self._latest = deadline + (LONGEST - 1) * self._timeout_seconds
         await self._driver.execute("BEGIN")
+        self._answered()
         result = await connection.run_sync(_tidily, work)
         self._committing = True
         if await self._driver.execute("COMMIT") != "COMMIT":
@@ -149,6 +164,7 @@ class PostgresSession:
             self._connection = await self._engine.connect()
         finally:
             cut.cancel()
+        self._connection.info[ANSWERED] = self._answered
         return self._connection
 
     async def _connect(self, **_: Any) -> Any:
@@ -172,6 +188,22 @@ class PostgresSession:
             "WHERE current_setting('synchronous_commit') = 'off'"
         )
         return self._driver
+
+    def _answered(self) -> None:
+        """A statement of a transaction was answered.
+
+        Half a second for each answer is slow, but they come: cut off at the same moment as if there
+        were none, no message could be said for as long as that lasts.
+        """
+        now = self._loop.time()
+        if self._latest and now - self._asked <= SLOW_SHARE * self._timeout_seconds:
+            self._cut_at(min(self._latest, now + self._timeout_seconds))
+        self._asked = now
+
+    def _cut_at(self, moment: float | None) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = None if moment is None else self._loop.call_at(moment, self._cut)
 
     def _cut(self) -> None:
         self._late = True

@@ -4,14 +4,14 @@ Each step of SQLite gives up the interpreter's lock and must win it back from a 
 a batch of 500 messages must not be 500 steps (decision 0003).
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
 import msgspec
 from sqlalchemy import Connection, Select, Table, TextClause, func, select, text
 
-from storm_gateway.store.dialect import MESSAGE_COLUMNS, Row
+from storm_gateway.store.dialect import MESSAGE_COLUMNS, USER_COLUMNS, Row
 from storm_gateway.store.tables import messages
 
 _encode = msgspec.json.encode
@@ -42,9 +42,23 @@ UPDATE channels SET head = j.value ->> 1, member_count = j.value ->> 2
 FROM json_each(:rows) AS j WHERE channels.id = j.value ->> 0
 """)
 
+# Names come from dialect.py, never from outside.
+_PEOPLE = text(
+    f"SELECT json_group_array(json_array(u.{', u.'.join(USER_COLUMNS)})) "  # noqa: S608
+    "FROM json_each(:rows) AS j CROSS JOIN users AS u ON u.id = j.value"
+)
+
 _HEADS = text("""
 SELECT json_group_array(json_array(c.id, c.head))
 FROM json_each(:rows) AS j CROSS JOIN channels AS c ON c.id = j.value AND c.deleted_at IS NULL
+""")
+
+_MOVED = text("""
+SELECT json_group_array(json_array(k.id, c.head))
+FROM (SELECT json_extract(value, '$[0]') AS id, json_extract(value, '$[1]') AS head
+    FROM json_each(:rows)) AS k
+LEFT JOIN channels AS c ON c.id = k.id AND c.deleted_at IS NULL
+WHERE c.head IS NOT k.head
 """)
 
 # The three parts are one statement, so they see the log of one moment.
@@ -136,8 +150,14 @@ class SqliteDialect:
     def advance(self, connection: Connection, rows: Sequence[Row]) -> None:
         connection.execute(_ADVANCE, {"rows": _encode(rows).decode()})
 
+    def people(self, connection: Connection, ids: Iterable[str]) -> list[list[Any]]:
+        return _ask(connection, _PEOPLE, list(ids))
+
     def heads(self, connection: Connection, ids: Iterable[int]) -> list[list[Any]]:
         return _ask(connection, _HEADS, list(ids))
+
+    def moved(self, connection: Connection, known: Mapping[int, int]) -> list[list[Any]]:
+        return _ask(connection, _MOVED, list(known.items()))
 
     def replay(
         self, connection: Connection, channel_id: int, after: int, limit: int, upto: int

@@ -1,5 +1,6 @@
 """People."""
 
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from sqlalchemy import Connection, Row, Select, insert, select, update
@@ -13,6 +14,8 @@ from storm_gateway.errors import (
 )
 from storm_gateway.store import bans
 from storm_gateway.store.backend import Backend
+from storm_gateway.store.dialect import USER_COLUMNS
+from storm_gateway.store.gathered import Gathered
 from storm_gateway.store.members import leave_all
 from storm_gateway.store.records import BANNED, User
 from storm_gateway.store.tables import users
@@ -20,14 +23,7 @@ from storm_gateway.store.times import rfc3339
 from storm_gateway.store.tokens import revoke_user
 from storm_gateway.store.transaction import Transaction
 
-_COLUMNS = (
-    users.c.id,
-    users.c.display_name,
-    users.c.created_at,
-    users.c.admin,
-    users.c.deleted_at,
-    users.c.banned_at,
-)
+_COLUMNS = [users.c[name] for name in USER_COLUMNS]
 NO_USER = "There is no such user."
 
 
@@ -36,6 +32,7 @@ class SqlUsers:
 
     def __init__(self, backend: Backend) -> None:
         self._backend = backend
+        self._ensured = Gathered[str, Sequence[Any]](self._find_all)
 
     async def create(self, user_id: str, display_name: str, password_hash: str | None) -> User:
         def write(tx: Transaction) -> User:
@@ -47,10 +44,10 @@ class SqlUsers:
         return await self._backend.commits.write(write)
 
     async def ensure(self, user_id: str) -> User:
-        found = await self._backend.reads.run(lambda connection: _find(connection, user_id))
+        found = await self._ensured.of(user_id)
         if found is None:
 
-            def write(tx: Transaction) -> Row[*tuple[Any, ...]] | None:
+            def write(tx: Transaction) -> Sequence[Any] | None:
                 if _find(tx.connection, user_id) is None:
                     _insert(tx, user_id, user_id, None)
                 return _find(tx.connection, user_id)
@@ -62,6 +59,11 @@ class SqlUsers:
         if user.banned_at is not None:
             raise BannedError(BANNED)
         return user
+
+    async def _find_all(self, ids: Collection[str]) -> dict[str, Sequence[Any]]:
+        dialect = self._backend.dialect
+        rows = await self._backend.reads.run(lambda connection: dialect.people(connection, ids))
+        return {row[0]: row for row in rows}
 
     async def get(self, user_id: str) -> User | None:
         found = await self._backend.reads.run(lambda connection: _find(connection, user_id))
