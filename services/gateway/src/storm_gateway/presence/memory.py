@@ -96,7 +96,7 @@ class MemoryPresence:
             room = self._rooms[channel_id]
             online = len(room.count)
             named = online <= self._named
-            if not named and (now < room.due or not self._crowds.may_tell(now)):
+            if not named and (now < room.due or not self._crowds.may_tell(now, room.due)):
                 self._dirty.add(channel_id)
                 continue
             room.due = now + online / TOLD_PER_SECOND

@@ -67,6 +67,7 @@ class RedisPresence:
         self._unread: dict[int, None] = {}  # rooms to be read
         self._dirty: set[int] = set()  # rooms with something to tell
         self._crowds = Crowds()
+        self._came = 0  # since the last beat
         self._leaving: set[int] = set()  # rooms with somebody who may be elsewhere
         self._entries = 0  # written ones, over all rooms
         self._session = 0
@@ -110,11 +111,13 @@ class RedisPresence:
             room = self._rooms[channel_id] = Room()
             self._unread[channel_id] = None
         count = room.own.get(user_id)
-        room.own[user_id] = (count or 0) + 1
         if count is None:
-            room.leaving.discard(user_id)
-            self._touch(channel_id, room, user_id)
-        elif count == 0:
+            room.come(user_id)
+            self._came += 1
+            self._touch(channel_id, room)
+            return
+        room.own[user_id] = count + 1
+        if count == 0:
             self._graces.pop((channel_id, user_id), None)
 
     def leave(self, channel_id: int, user_id: str) -> None:
@@ -143,8 +146,8 @@ class RedisPresence:
         room = self._rooms.get(channel_id)
         found = Room()
         if room is not None:
-            found.own, found.leaving, found.written = room.own, room.leaving, room.written
-        found.counted, found.others, found.basis = counted, others, len(found.written)
+            found.own, found.leaving, found.pending = room.own, room.leaving, room.pending
+        found.know(counted, others)
         return found.snapshot(self._named, self._known)
 
     async def probe(self, timeout_seconds: float) -> None:
@@ -165,10 +168,12 @@ class RedisPresence:
             except Exception:  # the task is all there is: whatever it was, it goes on
                 log.exception("a round of presence failed")
                 self._doubt = True
+            due = loop.time() + self._interval
             await asyncio.sleep(self._interval)
+            came, self._came = self._came, 0
+            self._crowds.beat(loop.time(), loop.time() - due, came)
 
-    def _touch(self, channel_id: int, room: Room, user_id: str) -> None:
-        room.touch(user_id)
+    def _touch(self, channel_id: int, room: Room) -> None:
         if room.pending:
             self._pending[channel_id] = None
         self._dirty.add(channel_id)
@@ -183,11 +188,10 @@ class RedisPresence:
             del self._graces[key]
             channel_id, user_id = key
             room = self._rooms[channel_id]
-            del room.own[user_id]
-            room.leaving.add(user_id)
+            room.go(user_id)
             self._leaving.add(channel_id)
             self._unread[channel_id] = None
-            self._touch(channel_id, room, user_id)
+            self._touch(channel_id, room)
 
     async def _exchange(self, now: float) -> None:
         if now >= self._retry_at:
@@ -205,7 +209,7 @@ class RedisPresence:
         if self._failures:
             # They left here, and nobody can say that they are elsewhere.
             for channel_id in self._leaving:
-                self._rooms[channel_id].leaving.clear()
+                self._rooms[channel_id].leave_all()
                 self._dirty.add(channel_id)
             self._leaving.clear()
         self._metrics.presence_entries.set(self._entries)
@@ -256,7 +260,7 @@ class RedisPresence:
         for channel_id in held.keys() - self._rooms.keys():
             self._rooms[channel_id] = Room()
         for channel_id, room in self._rooms.items():
-            room.wrote(held.get(channel_id, ()))
+            room.holds(held.get(channel_id, ()))
             if room.pending:
                 self._pending[channel_id] = None
             self._unread[channel_id] = None
@@ -313,16 +317,12 @@ class RedisPresence:
         for channel_id, users in batch:
             room = self._rooms[channel_id]
             for user in users:
-                user_id = user[1:]
-                if user[0] == "+":
-                    room.written.add(user_id)
-                    self._entries += 1
-                else:
-                    room.written.discard(user_id)
-                    self._entries -= 1
+                there = user[0] == "+"
+                room.wrote(user[1:], there)
+                self._entries += 1 if there else -1
+                if not there:
                     # Whether another node holds them as well, only a reading tells.
                     self._unread[channel_id] = None
-                room.touch(user_id)  # it may have changed while it was written
             if not room.pending:
                 self._pending.pop(channel_id, None)
             self._dirty.add(channel_id)
@@ -379,8 +379,11 @@ class RedisPresence:
             # A channel's first telling is of everybody; without Valkey, of those here.
             unknown = not room.read and not self._failures
             crowded = not room.is_named(self._named)
-            waits = now < room.due or not self._crowds.may_tell(now)
-            if unknown or (crowded and waits):
+            if crowded:
+                waits = now < room.due or not self._crowds.may_tell(now, room.due)
+            else:
+                waits = not self._crowds.may_name(now, room.due)
+            if unknown or waits:
                 self._dirty.add(channel_id)
                 continue
             change = room.change(channel_id, self._named, self._known, now)
@@ -388,7 +391,7 @@ class RedisPresence:
                 if crowded:
                     self._crowds.told(now, len(room.own))
                 self._changed(change)
-            if not room.own and not room.written and not room.leaving:
+            if room.empty:
                 del self._rooms[channel_id]
                 self._unread.pop(channel_id, None)
                 self._pending.pop(channel_id, None)
@@ -399,11 +402,11 @@ def _lines(batch: list[_Writes]) -> str:
     return "".join(f"{channel_id} {' '.join(users)}\n" for channel_id, users in batch)
 
 
-def _parse(reply: bytes) -> list[tuple[int, int, set[str] | None]]:
-    found: list[tuple[int, int, set[str] | None]] = []
+def _parse(reply: bytes) -> list[tuple[int, int, str | None]]:
+    found: list[tuple[int, int, str | None]] = []
     for line in reply.decode().split("\n"):
-        channel, count, kind, *names = line.split(" ")
-        found.append((int(channel), int(count), set(names) if kind == "=" else None))
+        channel, count, kind, *names = line.split(" ", 3)
+        found.append((int(channel), int(count), "".join(names) if kind == "=" else None))
     return found
 
 

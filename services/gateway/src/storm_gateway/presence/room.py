@@ -1,4 +1,8 @@
-"""One channel as one node sees it: who is here, and who is on other nodes."""
+"""One channel as one node sees it: who is here, and who is on other nodes.
+
+A node has a room for each channel that somebody here listens to, so at rest a room is small: what
+is empty is shared, and names are one string, taken apart when something changes.
+"""
 
 from collections.abc import Iterable
 
@@ -6,71 +10,125 @@ from storm_gateway.presence.base import PresenceChange, PresenceSnapshot
 from storm_gateway.presence.crowds import TOLD_PER_SECOND
 
 
+class _Nobody(set[str]):
+    """No users, shared by all rooms."""
+
+    def add(self, user_id: str) -> None:
+        raise TypeError("this is shared by all rooms")
+
+
+_NOBODY = _Nobody()
+
+
 class Room:
     """State, not a log of operations: whatever happens, it is as large as who is there."""
 
     __slots__ = (
+        "_others",
+        "_told",
         "basis",
         "counted",
         "due",
         "leaving",
-        "others",
         "own",
         "pending",
         "read",
-        "told",
         "told_online",
-        "written",
     )
 
     def __init__(self) -> None:
         self.own: dict[str, int] = {}  # user → connections here; 0: gone, in the grace
-        self.written: set[str] = set()  # what Valkey holds for this node
-        self.pending: set[str] = set()  # own and not written, or written and not own
+        # Own, and Valkey does not hold them for this node; or it does, and they are not own.
+        self.pending: set[str] = _NOBODY
         # As read: users that other nodes hold; None: too many to name. Then only the count.
-        self.others: set[str] | None = set()
+        self._others: str | None = ""
         self.counted = 0
         self.basis = 0  # of those counted, own ones
         # Gone from here, and not yet known whether another node holds them: still online.
-        self.leaving: set[str] = set()
+        self.leaving: set[str] = _NOBODY
         self.read = False
-        self.told: set[str] | None = set()
+        self._told: str | None = ""
         self.told_online = 0
-        self.due = 0.0  # a crowded channel's next telling
+        self.due = 0.0  # a crowded channel's next telling; 0: nothing was told
 
-    def touch(self, user_id: str) -> None:
-        """``own`` or ``written`` changed for a user."""
-        if (user_id in self.own) != (user_id in self.written):
+    @property
+    def written(self) -> set[str]:
+        """Whom Valkey holds for this node."""
+        return self.own.keys() ^ self.pending
+
+    @property
+    def empty(self) -> bool:
+        """Whether nobody is here, nobody is written, and nobody is looked for."""
+        return not (self.own or self.pending or self.leaving)
+
+    def leave_all(self) -> None:
+        """Nobody can say whether those who left are elsewhere: they count as gone."""
+        self.leaving = _NOBODY
+
+    def come(self, user_id: str) -> None:
+        """Somebody new is here."""
+        written = user_id in self.pending  # else they would not be pending
+        self.own[user_id] = 1
+        self._note(user_id, written)
+        if user_id in self.leaving:
+            self.leaving.discard(user_id)
+            self.leaving = self.leaving or _NOBODY
+
+    def go(self, user_id: str) -> None:
+        """Somebody is here no more; another node may hold them."""
+        written = user_id not in self.pending
+        del self.own[user_id]
+        self._note(user_id, written)
+        if self.leaving is _NOBODY:
+            self.leaving = set()
+        self.leaving.add(user_id)
+
+    def wrote(self, user_id: str, there: bool) -> None:
+        """Valkey now holds a user for this node, or not any more."""
+        self._note(user_id, there)  # it may have changed while it was written
+
+    def holds(self, user_ids: Iterable[str]) -> None:
+        """Valkey holds exactly these for this node."""
+        self.pending = (self.own.keys() ^ set(user_ids)) or _NOBODY
+
+    def _note(self, user_id: str, written: bool) -> None:
+        if (user_id in self.own) != written:
+            if self.pending is _NOBODY:
+                self.pending = set()
             self.pending.add(user_id)
-        else:
+        elif user_id in self.pending:
             self.pending.discard(user_id)
+            self.pending = self.pending or _NOBODY
 
-    def wrote(self, user_ids: Iterable[str]) -> None:
-        """Valkey now holds exactly these for this node."""
-        self.written = set(user_ids)
-        self.pending = self.own.keys() ^ self.written
-
-    def learned(self, counted: int, others: set[str] | None) -> None:
-        """What was read, after everything but ``pending`` was written."""
+    def know(self, counted: int, others: str | None) -> None:
+        """What was read of other nodes; ``others``: their users, separated by a blank, or None."""
         self.counted = counted
-        self.others = others
-        self.basis = len(self.written)
-        self.leaving &= self.pending
+        self._others = others
+        pending = sum(-1 if user in self.own else 1 for user in self.pending)
+        self.basis = len(self.own) + pending  # as many as are written
+
+    def learned(self, counted: int, others: str | None) -> None:
+        """What was read, after everything but ``pending`` was written."""
+        self.know(counted, others)
+        self.leaving = (self.leaving & self.pending) or _NOBODY
         self.read = True
 
     def names(self, most: int) -> set[str] | None:
         """Everybody online, or None when they are more than ``most`` or not known by name."""
-        if self.others is None or len(self.own) > most:
+        if self._others is None or len(self.own) > most:
             return None
-        found = self.others | self.own.keys() | self.leaving
+        found = self.own.keys() | self.leaving
+        if self._others:
+            found.update(self._others.split(" "))
         return found if len(found) <= most else None
 
     def online(self, names: set[str] | None) -> int:
         """How many are online; ``names`` as :meth:`names` gives it."""
         if names is not None:
             return len(names)
-        if self.others is not None:
-            return len(self.others | self.own.keys() | self.leaving)
+        if self._others is not None:
+            others = self._others.split(" ") if self._others else ()
+            return len(self.own.keys() | self.leaving | set(others))
         # Exact when it was read; since then only what happened here is known.
         return max(len(self.own), self.counted + len(self.own) - self.basis)
 
@@ -87,8 +145,10 @@ class Room:
         """
         names = self.names(known)
         online = self.online(names)
-        told, told_online = self.told, self.told_online
-        self.told, self.told_online = names, online
+        told = None if self._told is None else set(self._told.split(" ")) - {""}
+        told_online = self.told_online
+        self._told = None if names is None else " ".join(names)
+        self.told_online = online
         self.due = now + online / TOLD_PER_SECOND
         if names is None or told is None:
             # Without the names before there is no saying who came: only the count is true.
@@ -104,4 +164,8 @@ class Room:
 
     def is_named(self, named: int) -> bool:
         """Whether few enough are online to tell at once."""
+        if self._others is None:
+            return False
+        if len(self.own) + len(self.leaving) + self._others.count(" ") < named:
+            return True
         return self.names(named) is not None
