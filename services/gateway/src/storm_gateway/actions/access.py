@@ -1,7 +1,7 @@
 """What each user may do in each channel, remembered for a moment."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from time import monotonic
 
 import structlog
@@ -10,12 +10,10 @@ from storm_gateway.bus.base import ControlEvent
 from storm_gateway.errors import InternalError, NotFoundError, StormError
 from storm_gateway.store.base import Store
 from storm_gateway.store.records import Access
+from storm_gateway.store.turns import Turns
 
 Key = tuple[str, int]
 """(user, channel)"""
-
-_AT_ONCE = 2
-"""Queries under way; while they are, others gather."""
 
 log = structlog.get_logger(__name__)
 
@@ -32,9 +30,9 @@ class _Asked:
 class AccessCache:
     """Bounded, forgetful after ``ttl_seconds``, and told by control events what changed.
 
-    Loads of one turn of the event loop become one query, and so do those that come while two are
-    under way: ten thousand subscriptions after a restart are a few statements. Writes never ask
-    here: their rules run in their transaction.
+    Loads of one turn of the event loop become one query, and so do those that come before the
+    next one's turn: ten thousand subscriptions after a restart are a few statements. Writes never
+    ask here: their rules run in their transaction.
     """
 
     def __init__(
@@ -54,8 +52,8 @@ class AccessCache:
         self._known: dict[Key, tuple[float, Access]] = {}  # with when the store was asked
         self._wanted: dict[Key, asyncio.Future[None]] = {}
         self._asked: dict[Key, _Asked] = {}
-        self._tasks: set[asyncio.Task[None]] = set()
-        self._scheduled = False
+        self._turns = Turns(self._take)
+        self._trim_at = 0.0
 
     def get(self, user_id: str, channel_id: int, since: float = 0) -> Access | None:
         """What is known right now; ``None``: load it. ``since``: see :meth:`load`."""
@@ -81,10 +79,18 @@ class AccessCache:
                 answer = waiting
             else:
                 answer = self._wanted[key] = asyncio.get_running_loop().create_future()
-                self._schedule()
+                self._turns.want()
             # Shielded: others may be waiting for the same answer.
             await asyncio.shield(answer)
         return access
+
+    def foresee(self, user_id: str, channel_id: int) -> None:
+        """Somebody is about to :meth:`load` this: it is asked with what others want by now."""
+        key = (user_id, channel_id)
+        if key in self._asked or key in self._wanted or self.get(user_id, channel_id) is not None:
+            return
+        self._wanted[key] = asyncio.get_running_loop().create_future()
+        self._turns.want()
 
     def forget(self, user_id: str, channel_id: int) -> None:
         """Look again next time."""
@@ -101,6 +107,16 @@ class AccessCache:
             self._forget_where("", event.channel_id)
         elif event.kind in ("user_revoked", "user_banned", "user_unbanned"):
             self._forget_where(event.user_id, 0)
+
+    def trim(self) -> None:
+        """Let go of what is too old to be used; to be called now and then."""
+        now = self._clock()
+        if self._known and now >= self._trim_at:
+            self._trim_at = now + self._ttl / 2
+            # A new one: a dictionary keeps the room of what was removed from it.
+            self._known = {
+                key: found for key, found in self._known.items() if found[0] + self._ttl > now
+            }
 
     def clear(self) -> None:
         """Forget everything: events may have been lost."""
@@ -123,26 +139,15 @@ class AccessCache:
             asked = self._asked.pop(key, None)
             if asked is not None:
                 self._wanted[key] = asked.answer
-                self._schedule()
+                self._turns.want()
 
-    def _schedule(self) -> None:
-        if not self._scheduled and self._wanted and len(self._tasks) < _AT_ONCE:
-            self._scheduled = True
-            asyncio.get_running_loop().call_soon(self._ask)
-
-    def _ask(self) -> None:
-        self._scheduled = False
+    def _take(self) -> Coroutine[None, None, None] | None:
         keys = list(self._wanted)[: self._batch]
+        if not keys:
+            return None
         chunk = {key: _Asked(self._wanted.pop(key)) for key in keys}
         self._asked.update(chunk)
-        task = asyncio.create_task(self._query(chunk))
-        self._tasks.add(task)
-        task.add_done_callback(self._answered)
-        self._schedule()
-
-    def _answered(self, task: asyncio.Task[None]) -> None:
-        self._tasks.discard(task)
-        self._schedule()
+        return self._query(chunk)
 
     async def _query(self, chunk: dict[Key, _Asked]) -> None:
         found: list[Access | None] | StormError

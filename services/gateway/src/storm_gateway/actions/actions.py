@@ -27,6 +27,8 @@ from storm_gateway.observability.metrics import Metrics
 from storm_gateway.store.base import Store
 
 PURGE_SECONDS = 3_600
+LATELY_SECONDS = 60
+"""Tokens and users that nobody used for one to two of these are looked at anew."""
 log = structlog.get_logger(__name__)
 
 
@@ -60,6 +62,7 @@ class Actions:
         self._passwords = passwords or Passwords(config.password_hash_queue)
         self._revoked = Revoked(config.access_token_seconds + config.ticket_seconds, clock=clock)
         self._purging: asyncio.Task[None] | None = None
+        self._seconds = 0
         self.access = AccessCache(store)
         self.publisher = Publisher(bus, self.access)
         self.auth = Auth(
@@ -100,6 +103,13 @@ class Actions:
         """What another node, or this one, tells every node. Idempotent."""
         self.access.on_control(event)
         self.auth.on_control(event)
+
+    def trim(self) -> None:
+        """Let go of what was remembered and nobody used for a while; to be called each second."""
+        self.access.trim()
+        self._seconds += 1
+        if self._seconds % LATELY_SECONDS == 0:
+            self.auth.trim()
 
     async def recover(self) -> None:
         """Control events may have been lost: ask the store what they would have told."""

@@ -10,6 +10,7 @@ from typing import Literal
 
 from storm_gateway.actions import names
 from storm_gateway.actions.identity import Identity
+from storm_gateway.actions.lately import Lately
 from storm_gateway.actions.passwords import Passwords
 from storm_gateway.actions.publisher import Publisher
 from storm_gateway.actions.revocations import ALWAYS, Revoked
@@ -66,7 +67,7 @@ class Auth:
         self._passwords = passwords
         self._revoked = revoked
         self._clock = clock
-        self._ensured: dict[str, None] = {}
+        self._ensured = Lately[str, bool](ENSURED)
         self._refreshes: dict[bytes, tuple[float, asyncio.Task[Login]]] = {}
 
     # --- who is it? ---
@@ -98,17 +99,20 @@ class Auth:
     async def ensure_user(self, identity: Identity) -> None:
         """Make the user of a foreign token that comes for the first time (contract)."""
         user_id = identity.user_id
-        if not identity.foreign or user_id in self._ensured:
+        if not identity.foreign or self._ensured.get(user_id):
             return
         await self._store.users.ensure(user_id)
-        if len(self._ensured) >= ENSURED:
-            del self._ensured[next(iter(self._ensured))]
-        self._ensured[user_id] = None
+        self._ensured.put(user_id, True)
+
+    def trim(self) -> None:
+        """Some time has passed: let go of what nobody needed in it."""
+        self._tokens.trim()
+        self._ensured.turn()
 
     def on_control(self, event: ControlEvent) -> None:
         self._revoked.on_control(event)
         if event.kind in ("user_revoked", "user_banned"):
-            self._ensured.pop(event.user_id, None)
+            self._ensured.forget(event.user_id)
 
     def reset(self) -> None:
         """Events may have been lost: who was deleted must be asked again."""

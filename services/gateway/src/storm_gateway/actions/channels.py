@@ -127,6 +127,18 @@ class ChannelActions:
         """
         rules.may_receive(await self._access.load(user_id, channel_id, since))
 
+    def may_receive_now(self, user_id: str, channel_id: int, since: float) -> bool:
+        """The same of what is known without asking; False: ask. Raises as :meth:`may_receive`."""
+        access = self._access.get(user_id, channel_id, since)
+        if access is None:
+            return False
+        rules.may_receive(access)
+        return True
+
+    def foresee(self, user_id: str, channel_id: int) -> None:
+        """The user will want to receive the channel in a moment."""
+        self._access.foresee(user_id, channel_id)
+
     async def _view(self, user_id: str, channel_id: int) -> ChannelView:
         view = await self._store.channels.view(channel_id, user_id)
         if view is None:

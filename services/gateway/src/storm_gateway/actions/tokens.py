@@ -18,6 +18,7 @@ from msgspec import MsgspecError, json
 
 from storm_gateway.actions.identity import Identity
 from storm_gateway.actions.jwks import Jwks
+from storm_gateway.actions.lately import Lately
 from storm_gateway.actions.names import USER_ID_RULE, is_user_id
 from storm_gateway.config import Config
 from storm_gateway.errors import UnauthenticatedError, UnavailableError
@@ -63,8 +64,7 @@ class Tokens:
         self._secret = secret.encode()
         self._jwks = jwks
         self._clock = clock
-        self._known: dict[bytes, Identity] = {}
-        self._known_size = remembered
+        self._known = Lately[bytes, Identity](remembered)
         self._used: dict[str, float] = {}
         self._used_size = tickets
         self._jws = jwt.PyJWS()
@@ -90,19 +90,20 @@ class Tokens:
         if not token.isascii():
             raise UnauthenticatedError(_BAD)
         key = hashlib.sha256(token.encode()).digest()
-        found = self._known.pop(key, None)
+        found = self._known.get(key)
         if found is not None and found.expires_at > self._clock():
-            self._known[key] = found
             return found
         claims, algorithm = self._decode(token)
         identity = self._identity(claims, algorithm, ticket)
         if identity.ticket_id:
             self._consume(identity.ticket_id, identity.expires_at)
         else:
-            self._known[key] = identity
-            if len(self._known) > self._known_size:
-                del self._known[next(iter(self._known))]
+            self._known.put(key, identity)
         return identity
+
+    def trim(self) -> None:
+        """Some time has passed: let go of verified tokens that nobody used in it."""
+        self._known.turn()
 
     def successor(self, refresh_token: str) -> str:
         """The refresh token that follows this one: the same on every node, and known to nobody

@@ -75,6 +75,35 @@ async def test_a_load_joins_the_query_under_way(node: Node, asked: Asked) -> Non
     assert len(asked.queries) == 1
 
 
+async def test_what_is_foreseen_is_one_query_and_known_when_it_is_wanted(
+    node: Node, asked: Asked
+) -> None:
+    cache = node.actions.access
+    for channel_id in (1, 2, 3, 1):
+        cache.foresee("alice", channel_id)
+    access = await cache.load("alice", 1)
+    assert asked.queries == [[(1, "alice"), (2, "alice"), (3, "alice")]]
+    cache.foresee("alice", 1)
+    assert await cache.load("alice", 1) is access
+    assert len(asked.queries) == 1
+
+
+async def test_what_is_foreseen_and_cannot_be_known_is_told_to_whoever_asks(
+    node: Node, asked: Asked
+) -> None:
+    cache = node.actions.access
+    asked.failure = UnavailableError("away")
+    cache.foresee("alice", 1)
+    with pytest.raises(UnavailableError):
+        await cache.load("alice", 1)
+    asked.failure = None
+    cache.foresee("alice", 1)
+    cache.foresee("alice", 99)
+    assert (await cache.load("alice", 1)).visibility == "public"
+    with pytest.raises(NotFoundError):
+        await cache.load("alice", 99)
+
+
 async def test_an_unknown_channel_is_not_found_and_not_remembered(node: Node, asked: Asked) -> None:
     cache = node.actions.access
     for _ in range(2):
@@ -239,3 +268,21 @@ async def test_while_two_queries_are_under_way_others_gather(node: Node, asked: 
     asked.gate.set()
     await asyncio.gather(*waiting)
     assert [len(query) for query in asked.queries] == [1, 1, 5]
+
+
+async def test_what_is_too_old_to_be_used_is_let_go(node: Node) -> None:
+    now = 100.0
+    cache = AccessCache(node.store, ttl_seconds=30, clock=lambda: now)
+    await cache.load("alice", 1)
+    now += 20
+    cache.trim()
+    await cache.load("bob", 1)
+    now += 10
+    cache.trim()  # not every time: it is a walk over everything
+    assert list(cache._known) == [("alice", 1), ("bob", 1)]
+    now += 6
+    cache.trim()
+    assert list(cache._known) == [("bob", 1)]
+    now += 30
+    cache.trim()
+    assert not cache._known

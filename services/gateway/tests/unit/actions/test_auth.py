@@ -453,17 +453,23 @@ async def test_only_so_many_foreign_users_are_remembered(
     from storm_gateway.actions import auth
 
     monkeypatch.setattr(auth, "ENSURED", 2)
+    actions = node.another(clock)
+    await actions.start()
     for number in range(4):
-        identity = node.actions.auth.authenticate(foreign(clock, f"guest-{number}"))
-        await node.actions.auth.ensure_user(identity)
-    assert list(node.actions.auth._ensured) == ["guest-2", "guest-3"]
+        identity = actions.auth.authenticate(foreign(clock, f"guest-{number}"))
+        await actions.auth.ensure_user(identity)
+    assert len(actions.auth._ensured) == 2
+    actions.auth.trim()
+    actions.auth.trim()
+    assert len(actions.auth._ensured) == 0
+    await actions.stop()
 
 
 async def test_a_token_of_our_own_makes_no_user(node: Node) -> None:
     await node.make("alice")
     identity = node.actions.auth.authenticate((await node.login("alice")).access_token)
     await node.actions.auth.ensure_user(identity)
-    assert not node.actions.auth._ensured
+    assert len(node.actions.auth._ensured) == 0
 
 
 # --- tickets and lost events ---

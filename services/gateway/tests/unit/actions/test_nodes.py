@@ -7,7 +7,7 @@ from storm_gateway.actions.nodes import EXPIRE_SECONDS, MOST_NODES, REPORT_SECON
 from storm_gateway.bus.base import BusEvent
 from storm_gateway.bus.memory import MemoryBus
 from storm_gateway.bus.report import REPORTS, NodeReport
-from storm_gateway.bus.wire import GarbageError, decoder_of, encode_event
+from storm_gateway.bus.wire import GarbageError, encode_event, reader_of
 from storm_gateway.observability.metrics import Metrics
 
 
@@ -92,7 +92,11 @@ async def test_leaving_is_told_to_the_others(nodes: Nodes, bus: MemoryBus) -> No
 
 
 def test_a_report_travels_as_json_that_other_versions_understand() -> None:
-    read = decoder_of(REPORTS)
+    reader, about = reader_of(REPORTS)
+
+    def read(data: bytes) -> BusEvent:
+        return reader(about, data)
+
     told = NodeReport("gate-1.abc", "gate-1", "0.1.0", True, "2026-01-31T12:00:00Z", 3, 4, 0.5)
     assert read(encode_event(told)) == told
     fields = msgspec.json.decode(encode_event(told))
