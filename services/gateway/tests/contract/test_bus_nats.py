@@ -485,23 +485,6 @@ async def test_a_bus_that_takes_all_and_delivers_nothing_is_not_called_connected
 # --- slow consumers ---
 
 
-async def test_events_that_a_node_has_no_room_for_are_counted_and_told_once(
-    make_bus: MakeBus, plain: Any
-) -> None:
-    bus = await make_bus(bus_pending_events=2)
-    heard: list[Any] = []
-    await bus.subscribe(TOPIC, heard.append)
-    for seq in range(1, 201):
-        await plain.publish(TOPIC, event(seq).body)
-    await plain.flush()
-    await until(lambda: bus.disruptions)
-    await bus.probe(5)
-    assert bus.errors("slow_consumer") >= 1
-    assert len(heard) + bus.errors("slow_consumer") == 200
-    assert bus.disruptions == 1
-    assert bus.connected
-
-
 async def test_a_node_that_the_server_drops_for_being_slow_comes_back_and_tells(
     make_bus: MakeBus, tmp_path: Path
 ) -> None:

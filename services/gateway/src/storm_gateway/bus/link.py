@@ -7,25 +7,20 @@ published hours ago. A new client for each connection has none of that; :class:`
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from nats import errors as nats_errors
-from nats.aio.client import Client
-from nats.aio.msg import Msg
-from nats.aio.subscription import Subscription
+
+from storm_gateway.bus.direct import DirectClient, OnData
 
 CONNECT_SECONDS = 2
 _CLOSE_SECONDS = 2
 _PENDING_BYTES = 8 * 1024 * 1024
 """Bytes that may wait for the socket before a publish waits for it, and for how long."""
 _FLUSH_SECONDS = 2
-_SLOW_BYTES = 64 * 1024 * 1024
-"""Bytes of one subject that may wait in this node."""
 _SCHEMES = ("nats", "tls")
-
-OnMessage = Callable[[Msg], Awaitable[None]]
 
 
 class LinkError(Exception):
@@ -63,13 +58,11 @@ def addresses_of(urls: str) -> list[Address]:
 class Link:
     """``lost`` is set when the connection is gone; ``on_error`` is told the kind of each fault."""
 
-    def __init__(self, address: Address, pending: int, on_error: Callable[[str], None]) -> None:
+    def __init__(self, address: Address, on_error: Callable[[str], None]) -> None:
         self.address = address
         self.lost = asyncio.Event()
-        self._pending = pending
         self._on_error = on_error
-        self._client = Client()
-        self._subscriptions: set[Subscription] = set()
+        self._client = DirectClient()
 
     @property
     def alive(self) -> bool:
@@ -108,27 +101,21 @@ class Link:
             self._abort()
             raise
 
-    async def subscribe(self, subject: str, on_message: OnMessage) -> Subscription:
-        """Ask for the messages of a subject; a round trip later the server has it."""
+    async def subscribe(self, subject: str, on_data: OnData) -> int:
+        """Ask for the messages of a subject; a round trip later the server has it. Returns what
+        :meth:`unsubscribe` wants.
+        """
         try:
             async with asyncio.timeout(_FLUSH_SECONDS):
-                found = await self._client.subscribe(
-                    subject,
-                    cb=on_message,
-                    pending_msgs_limit=self._pending,
-                    pending_bytes_limit=_SLOW_BYTES,
-                )
+                return await self._client.listen(subject, on_data)
         except (TimeoutError, OSError, nats_errors.Error):
             raise LinkError("the connection is gone") from None
-        self._subscriptions.add(found)
-        return found
 
-    async def unsubscribe(self, subscription: Subscription) -> None:
+    async def unsubscribe(self, subscription: int) -> None:
         """Ask for them no more. Never raises."""
-        self._subscriptions.discard(subscription)
         with contextlib.suppress(TimeoutError, OSError, nats_errors.Error):
             async with asyncio.timeout(_FLUSH_SECONDS):
-                await subscription.unsubscribe()
+                await self._client.leave(subscription)
 
     async def publish(self, subject: str, payload: bytes) -> bool:
         """Hand one message to the socket; False when it is lost."""
@@ -150,12 +137,7 @@ class Link:
             async with asyncio.timeout(_CLOSE_SECONDS):
                 await self._client.close()
         self._abort()
-        # A client that failed while it closed leaves the tasks of its subscriptions behind.
-        for subscription in self._subscriptions:
-            task: asyncio.Task[None] | None = getattr(subscription, "_wait_for_msgs_task", None)
-            if task is not None:
-                task.cancel()
-        self._subscriptions.clear()
+        self._client.forget()
 
     def why(self) -> str:
         """What the server said last, as a kind of error."""
@@ -174,9 +156,7 @@ class Link:
         self.lost.set()
 
     async def _on_fault(self, error: Exception) -> None:
-        if isinstance(error, nats_errors.SlowConsumerError):
-            self._on_error("slow_consumer")
-        elif isinstance(error, nats_errors.FlushTimeoutError):
+        if isinstance(error, nats_errors.FlushTimeoutError):
             self._on_error("slow_server")
         elif isinstance(error, (nats_errors.UnexpectedEOF, OSError)):
             self.lost.set()

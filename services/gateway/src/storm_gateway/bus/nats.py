@@ -9,8 +9,6 @@ import secrets
 import time
 from collections.abc import Callable
 
-from nats.aio.msg import Msg
-
 from storm_gateway.bus.base import BusEvent, Handler
 from storm_gateway.bus.link import Link, LinkError, addresses_of
 from storm_gateway.bus.topic import Topic
@@ -28,8 +26,6 @@ SYNC_SECONDS = 2.0
 WATCH_SECONDS = 1.0
 SILENT_TICKS = 6
 """A canary flies each tick; when none came back for so many, the connection is dead."""
-COALESCE_SECONDS = 0.2
-"""Losses of so short a time are one disruption."""
 _BACKOFF_SECONDS = (0.05, 1.0)
 _JOIN_BYTES = 128 * 1024
 """Bytes of events in one NATS message, when the server takes so many."""
@@ -54,12 +50,12 @@ class NatsBus:
         if not self._addresses:
             raise ValueError("STORM_NATS_URL is empty: say nats://host:4222")
         random.shuffle(self._addresses)
-        self._pending = config.bus_pending_events
         self._life = life
         self._canary = "canary." + re.sub(r"[^A-Za-z0-9_-]", "_", life) + secrets.token_hex(4)
         self._metrics = metrics
         self._counts = metrics.counts
         self._topics: dict[str, Topic] = {}
+        self._fault = self._on_error  # one for all topics
         self._link: Link | None = None
         self._serving = False  # the server has all subscriptions
         self._silent = 0
@@ -73,7 +69,6 @@ class NatsBus:
         self._canaries: dict[bytes, asyncio.Future[bool]] = {}
         self._flights = 0
         self._on_disruption: list[Callable[[], None]] = []
-        self._disruption: asyncio.TimerHandle | None = None
         self._said: dict[str, float] = {}
 
     # --- life ---
@@ -111,15 +106,12 @@ class NatsBus:
         self._lose()
         if link is not None:
             await link.close(gracefully=True)
-        if self._disruption is not None:
-            self._disruption.cancel()
-            self._disruption = None
 
     async def _connect(self) -> None:
         """Try the next server; on return it has every subscription. Raises ``LinkError``."""
         address = self._addresses.pop(0)
         self._addresses.append(address)
-        link = Link(address, self._pending, self._on_error)
+        link = Link(address, self._on_error)
         await link.open(self._life)
         try:
             self._silent = 0
@@ -263,7 +255,7 @@ class NatsBus:
         found = self._topics.get(topic)
         new = found is None
         if found is None:
-            found = self._topics[topic] = Topic(topic, handler, self._counts, self._on_error)
+            found = self._topics[topic] = Topic(topic, handler, self._counts, self._fault)
         else:
             found.handler = handler
         link = self._link
@@ -313,8 +305,8 @@ class NatsBus:
         self._canaries[token] = flight
         await link.publish(self._canary, token)
 
-    async def _on_canary(self, message: Msg) -> None:
-        flight = self._canaries.pop(message.data, None)
+    def _on_canary(self, data: bytes) -> None:
+        flight = self._canaries.pop(data, None)
         if flight is None:
             self._on_error("garbage")
             return
@@ -348,18 +340,10 @@ class NatsBus:
 
     def _on_error(self, kind: str) -> None:
         self._metrics.bus_errors.labels(kind).inc()
-        if kind == "slow_consumer" and self._serving and self._disruption is None:
-            # Told after the last of many: each that comes after it was told begins anew.
-            self._disruption = asyncio.get_running_loop().call_later(
-                COALESCE_SECONDS, self._tell_disruption
-            )
         if kind not in ("disconnected", "handler"):
             self._say(kind, "the bus had an error: %s", kind)
 
     def _tell_disruption(self) -> None:
-        if self._disruption is not None:
-            self._disruption.cancel()
-            self._disruption = None
         for handler in self._on_disruption:
             try:
                 handler()

@@ -1,5 +1,5 @@
-"""What a node tells the others of itself, every few seconds: for people who look, nothing depends
-on it (decision 0019).
+"""What a node tells the others of itself, every few seconds: for people who look (decision 0019),
+and so that each knows its share of the connections (decision 0025).
 """
 
 from typing import Annotated

@@ -3,12 +3,9 @@
 import logging
 from collections.abc import Callable
 
-from nats.aio.msg import Msg
-from nats.aio.subscription import Subscription
-
 from storm_gateway.bus.base import BusEvent, Handler
 from storm_gateway.bus.link import Link
-from storm_gateway.bus.wire import SEPARATOR, GarbageError, decoder_of
+from storm_gateway.bus.wire import SEPARATOR, GarbageError, reader_of
 from storm_gateway.observability.metrics import Counts
 
 log = logging.getLogger("storm.bus")
@@ -20,7 +17,17 @@ class Topic:
     Each has a subscription of its own, so that leaving a topic and coming back to it cannot meet.
     """
 
-    __slots__ = ("_counts", "_on_error", "_read", "confirmed", "handler", "link", "name", "taken")
+    __slots__ = (
+        "_about",
+        "_counts",
+        "_on_error",
+        "_read",
+        "confirmed",
+        "handler",
+        "link",
+        "name",
+        "taken",
+    )
 
     def __init__(
         self, name: str, handler: Handler, counts: Counts, on_error: Callable[[str], None]
@@ -29,15 +36,15 @@ class Topic:
         self.handler: Handler | None = handler
         self.link: Link | None = None  # where it was asked for
         self.confirmed: Link | None = None  # where the server is known to have it
-        self.taken: Subscription | None = None
-        self._read = decoder_of(name)
+        self.taken = 0  # the subscription there; 0: none
+        self._read, self._about = reader_of(name)
         self._counts = counts
         self._on_error = on_error
 
     async def take(self, link: Link) -> None:
         """Ask the server for it. Raises ``LinkError``."""
         self.link = link
-        taken = await link.subscribe(self.name, self._on_message)
+        taken = await link.subscribe(self.name, self._on_data)
         if self.handler is None or self.link is not link:
             await link.unsubscribe(taken)  # it was left meanwhile
         else:
@@ -46,13 +53,11 @@ class Topic:
     async def leave(self) -> None:
         """Nothing more comes from this moment on; the server is told."""
         self.handler = None
-        link, taken, self.taken = self.link, self.taken, None
-        if link is not None and taken is not None and link.alive:
+        link, taken, self.taken = self.link, self.taken, 0
+        if link is not None and taken and link.alive:
             await link.unsubscribe(taken)
 
-    async def _on_message(self, message: Msg) -> None:
-        # It does not wait for anything, so what is behind waits in the socket, not in memory.
-        data = message.data
+    def _on_data(self, data: bytes) -> None:
         events = data.split(SEPARATOR) if SEPARATOR in data else (data,)
         counts = self._counts
         counts.bus_received_messages += 1
@@ -61,7 +66,7 @@ class Topic:
             if (handler := self.handler) is None:
                 return
             try:
-                found: BusEvent = self._read(event)
+                found: BusEvent = self._read(self._about, event)
             except GarbageError:
                 self._on_error("garbage")
                 continue

@@ -6,7 +6,7 @@ separated by the byte 0x1E, which JSON never holds. An event for one user alone 
 """
 
 from collections.abc import Callable, Iterator
-from typing import get_args
+from typing import Any, get_args
 
 import msgspec
 
@@ -58,16 +58,20 @@ def encode_event(event: BusEvent) -> bytes:
     return event.body
 
 
-def decoder_of(topic: str) -> Callable[[bytes], BusEvent]:
-    """What reads one event of the topic. It raises :class:`GarbageError`, and nothing else."""
+Reader = Callable[[Any, bytes], BusEvent]
+
+
+def reader_of(topic: str) -> tuple[Reader, Any]:
+    """What reads one event of the topic, and what it wants to be told first: one function for all
+    topics of a kind, because a node has very many. It raises :class:`GarbageError`, nothing else.
+    """
     if topic == CONTROL:
-        return _read_control
+        return _read_control, None
     if topic == REPORTS:
-        return _read_report
+        return _read_report, None
     if topic.startswith(_CHANNEL):
-        channel_id = int(topic[len(_CHANNEL) :])
-        return lambda data: _read_channel(channel_id, data)
-    return lambda data: _read_stream(topic, data)
+        return _read_channel, int(topic[len(_CHANNEL) :])
+    return _read_stream, topic
 
 
 def pack(events: list[bytes], most: int) -> Iterator[tuple[bytes, int]]:
@@ -116,14 +120,14 @@ def _read_stream(subject: str, data: bytes) -> StreamEvent:
     return StreamEvent(subject, data)
 
 
-def _read_report(data: bytes) -> NodeReport:
+def _read_report(_: Any, data: bytes) -> NodeReport:
     try:
         return _report(data)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         raise GarbageError("no node's report") from None
 
 
-def _read_control(data: bytes) -> ControlEvent:
+def _read_control(_: Any, data: bytes) -> ControlEvent:
     try:
         return _control(data)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):

@@ -5,6 +5,7 @@ node is busy, and leave joined: one write costs the kernel the same for one fram
 """
 
 import asyncio
+import time
 from collections import deque
 
 from storm_gateway.hub.feed import Feed, Pass
@@ -96,4 +97,6 @@ class Fanout:
         counts.deliveries += written * running.count
         if running.count > 1:
             counts.writes_coalesced += written
+        if running.last_seq and written:
+            counts.delivery_times.observe(time.perf_counter() - running.since, written)
         return size + 1

@@ -1,8 +1,9 @@
 """What one node knows of one channel or event stream that somebody here listens to."""
 
+import time
 from collections import deque
-from collections.abc import Iterator
-from typing import Protocol
+from collections.abc import Iterator, Sequence
+from typing import Any, Protocol
 
 _REWRITES = b'{"type":"message.'
 """How an edit or a deletion begins, after a frame header of at most 10 bytes."""
@@ -11,6 +12,19 @@ _PASS_BYTES = 256 * 1024
 """Bytes of frames in one pass, and of ephemeral ones that may wait for it."""
 _CONGESTED_BYTES = 8 * 1024 * 1024
 """Bytes that wait for a pass when a channel's senders are asked to pause."""
+
+
+class _Nothing(dict[Any, Any]):
+    """In place of what most feeds do not have: a node has as many feeds as small channels with
+    somebody in them, and empty containers were two thirds of each.
+    """
+
+    def __setitem__(self, key: object, value: object) -> None:
+        raise TypeError("this is shared by all feeds")
+
+
+_NOTHING = _Nothing()
+_NONE: deque[tuple[int, bytes]] = deque(maxlen=0)
 
 
 class Subscriber(Protocol):
@@ -44,7 +58,17 @@ class Subscriber(Protocol):
 class Pass:
     """One batch of frames on its way to the subscribers that there were when it began."""
 
-    __slots__ = ("count", "data", "durable", "ephemeral", "gone", "last_seq", "position", "targets")
+    __slots__ = (
+        "count",
+        "data",
+        "durable",
+        "ephemeral",
+        "gone",
+        "last_seq",
+        "position",
+        "since",
+        "targets",
+    )
 
     def __init__(self, durable: bytes, ephemeral: bytes, count: int, last_seq: int) -> None:
         self.durable = durable
@@ -55,6 +79,7 @@ class Pass:
         self.last_seq = last_seq
         self.targets: list[Subscriber] = []
         self.position = 0
+        self.since = 0.0  # time.perf_counter: since when the first durable frame waits
         self.gone: set[Subscriber] | None = None
 
 
@@ -80,12 +105,14 @@ class Feed:
         "pending_bytes",
         "recent",
         "recent_bytes",
+        "recent_seq",
         "references",
         "repair_again",
         "repairing",
         "replaying",
         "seq",
         "settled",
+        "since",
         "subscribers",
         "topic",
     )
@@ -100,15 +127,17 @@ class Feed:
         self.seq = 0
         self.settled = 0
         self.subscribers: set[Subscriber] = set()
-        self.joiners: dict[Subscriber, int] = {}  # connection → newest seq that it has
-        self.replaying: dict[Subscriber, object] = {}  # connection → token of its subscribe
-        self.pending: list[tuple[int, bytes]] = []
+        self.joiners: dict[Subscriber, int] = _NOTHING  # connection → newest seq that it has
+        self.replaying: dict[Subscriber, object] = _NOTHING  # connection → token of its subscribe
+        self.pending: list[tuple[int, bytes]] | tuple[()] = ()
         self.pending_bytes = 0
-        self.ephemeral: list[bytes] = []
+        self.since = 0.0  # time.perf_counter: since when the first of them waits
+        self.ephemeral: list[bytes] | tuple[()] = ()
         self.ephemeral_bytes = 0
-        self.recent: deque[tuple[int, bytes]] = deque()
+        self.recent = _NONE
         self.recent_bytes = 0
-        self.held: dict[int, bytes] = {}  # events that came before their predecessors
+        self.recent_seq = 0  # as it was when somebody last looked whether it moves
+        self.held: dict[int, bytes] = _NOTHING  # events that came before their predecessors
         self.repairing = False
         self.repair_again = False  # asked for while one is under way
         self.marked = False
@@ -122,34 +151,62 @@ class Feed:
     def accept(self, seq: int, frame: bytes, keep: int, keep_bytes: int) -> None:
         """The next event in order: to be written, and kept for those who return."""
         self.seq = seq
-        self.pending.append((seq, frame))
+        event = (seq, frame)
+        if self.pending:
+            self.pending.append(event)
+        else:
+            self.since = time.perf_counter()
+            self.pending = [event]
         self.pending_bytes += len(frame)
-        recent = self.recent
         if _REWRITES in frame[:32]:
             # A replay tells messages as they are now: what was deleted must not come back.
-            recent.clear()
-            self.recent_bytes = 0
-        recent.append((seq, frame))
+            self.forget_recent()
+        recent = self.recent
+        if recent is _NONE:
+            recent = self.recent = deque()
+        recent.append(event)
         self.recent_bytes += len(frame)
         while recent and (len(recent) > keep or self.recent_bytes > keep_bytes):
             self.recent_bytes -= len(recent.popleft()[1])
+
+    def forget_recent(self) -> None:
+        """Replays read the store again."""
+        self.recent = _NONE
+        self.recent_bytes = 0
 
     def go_back(self, head: int) -> None:
         """The log ends before what was accepted: the database was restored from a backup. What is
         remembered here was said in a log that is gone.
         """
         self.seq = self.settled = head
-        self.pending = []
+        self.pending = ()
         self.pending_bytes = 0
-        self.recent.clear()
-        self.recent_bytes = 0
-        self.held.clear()
+        self.forget_recent()
+        self.held = _NOTHING
+
+    def hold(self, seq: int, frame: bytes) -> None:
+        """Keep an event that came before its predecessor."""
+        if self.held is _NOTHING:
+            self.held = {}
+        self.held[seq] = frame
+
+    def take_held(self) -> Iterator[tuple[int, bytes]]:
+        """What was held and is next in order now; the caller accepts each. What is older than that
+        is dropped.
+        """
+        while self.held and (frame := self.held.pop(self.seq + 1, None)) is not None:
+            yield self.seq + 1, frame
+        later = {seq: frame for seq, frame in self.held.items() if seq > self.seq}
+        self.held = later or _NOTHING
 
     def accept_ephemeral(self, frame: bytes) -> bool:
         """Something that may be lost; False when it is, because too much of it waits already."""
         if self.ephemeral and self.ephemeral_bytes + len(frame) > _PASS_BYTES:
             return False
-        self.ephemeral.append(frame)
+        if self.ephemeral:
+            self.ephemeral.append(frame)
+        else:
+            self.ephemeral = [frame]
         self.ephemeral_bytes += len(frame)
         return True
 
@@ -169,15 +226,31 @@ class Feed:
     def add(self, subscriber: Subscriber, seq: int) -> None:
         """Go live for a connection that has everything up to ``seq``."""
         if self.pending or seq > self.seq:
+            if self.joiners is _NOTHING:
+                self.joiners = {}
             self.joiners[subscriber] = seq
         else:
             self.subscribers.add(subscriber)
 
+    def begin_replay(self, subscriber: Subscriber, token: object) -> None:
+        """The connection is catching up by the subscribe that ``token`` stands for."""
+        if self.replaying is _NOTHING:
+            self.replaying = {}
+        self.replaying[subscriber] = token
+
+    def end_replay(self, subscriber: Subscriber) -> None:
+        """It is not any more. One that was not is no error."""
+        if self.replaying:
+            self.replaying.pop(subscriber, None)
+            if not self.replaying:
+                self.replaying = _NOTHING
+
     def discard(self, subscriber: Subscriber) -> None:
         """Forget a connection, in the middle of a pass too."""
         self.subscribers.discard(subscriber)
-        self.joiners.pop(subscriber, None)
-        self.replaying.pop(subscriber, None)
+        if self.joiners:
+            self.joiners.pop(subscriber, None)
+        self.end_replay(subscriber)
         if self.passing is not None:
             if self.passing.gone is None:
                 self.passing.gone = set()
@@ -187,31 +260,31 @@ class Feed:
         """Take what gathered; frames that come from now on are of the next pass."""
         pending = self._take_pending()
         count = len(pending) + len(self.ephemeral)
-        ephemeral, self.ephemeral = b"".join(self.ephemeral), []
+        ephemeral, self.ephemeral = b"".join(self.ephemeral), ()
         self.ephemeral_bytes = 0
         durable = pending[0][1] if len(pending) == 1 else b"".join(f for _, f in pending)
         found = Pass(durable, ephemeral, count, pending[-1][0] if pending else 0)
+        found.since = self.since
         found.targets = list(self.subscribers)
         self.passing = found
         if self.joiners:
             self._serve_joiners(pending, ephemeral)
         return found
 
-    def _take_pending(self) -> list[tuple[int, bytes]]:
+    def _take_pending(self) -> Sequence[tuple[int, bytes]]:
         # A pass is bounded, because a client that takes only a part of it keeps the rest.
         size = 0
         for index, (_, frame) in enumerate(self.pending):
             size += len(frame)
             if size > _PASS_BYTES and index:
-                size -= len(frame)
-                taken, self.pending = self.pending[:index], self.pending[index:]
-                break
-        else:
-            taken, self.pending = self.pending, []
+                self.pending_bytes -= size - len(frame)
+                taken, self.pending = self.pending[:index], list(self.pending[index:])
+                return taken
         self.pending_bytes -= size
-        return taken
+        everything, self.pending = self.pending, ()
+        return everything
 
-    def _serve_joiners(self, pending: list[tuple[int, bytes]], ephemeral: bytes) -> None:
+    def _serve_joiners(self, pending: Sequence[tuple[int, bytes]], ephemeral: bytes) -> None:
         # They came while frames were waiting: each gets only what it does not have.
         reached = pending[-1][0] if pending else self.seq
         for joiner, seq in list(self.joiners.items()):
@@ -221,6 +294,8 @@ class Feed:
             if joiner in self.joiners and reached >= seq:
                 del self.joiners[joiner]
                 self.subscribers.add(joiner)
+        if not self.joiners:
+            self.joiners = _NOTHING
 
     def __iter__(self) -> Iterator[Subscriber]:
         yield from list(self.subscribers)

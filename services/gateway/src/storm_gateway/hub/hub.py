@@ -1,6 +1,7 @@
 """The hub: who listens to what on this node, and the way of an event from the bus to them."""
 
 import asyncio
+import itertools
 import logging
 import time
 from collections.abc import Callable, Coroutine, Iterable
@@ -25,7 +26,11 @@ log = logging.getLogger("storm.hub")
 _HELD = 4_096
 """Events kept that came before their predecessors; more are read from the store anyway."""
 _KEEP_BYTES = 256 * 1024
+_KEEP_BYTES_IN_ALL = 64 * 1024 * 1024
+_FORGET_SECONDS = 60
 _REPAIR_PAGE = 500
+_COMPARE = 2_000
+"""Feeds in one comparison with the store."""
 _REPAIRS_AT_ONCE = 16
 """Repairs that read the store at one time: after a loss of the bus thousands may be due."""
 _IDLE_SECONDS = 10
@@ -61,6 +66,8 @@ class Hub:
         self._repairs = asyncio.Semaphore(_REPAIRS_AT_ONCE)
         self._comparing = False
         self._compare_again = False
+        self._forget_at = 0
+        self._heard = self.on_event  # one for all topics
         self.on_learned: Callable[[Durable], None] = lambda event: None
         """Told, before it is delivered, of an event that may take rights away, and of each other
         than a message that was read from the store: its control event may have been lost."""
@@ -127,7 +134,7 @@ class Hub:
         try:
             if (closing := self._closing.get(feed.topic)) is not None:
                 await asyncio.wait([closing])
-            await self._bus.subscribe(feed.topic, self.on_event)
+            await self._bus.subscribe(feed.topic, self._heard)
             if feed.channel_id:
                 feed.seq = feed.settled = await self._heads.of(feed.channel_id)
         except BaseException:
@@ -143,14 +150,14 @@ class Hub:
 
     def attach(self, connection: Subscriber, feed: Feed, seq: int) -> None:
         """The connection has everything up to ``seq`` and gets what follows."""
-        feed.replaying.pop(connection, None)
+        feed.end_replay(connection)
         feed.add(connection, seq)
         if feed not in connection.feeds:
             self._register(connection, feed)
 
     def begin_replay(self, connection: Subscriber, feed: Feed, token: object) -> None:
         """The connection is catching up; live events wait for it in the log."""
-        feed.replaying[connection] = token
+        feed.begin_replay(connection, token)
         if feed not in connection.feeds:
             self._register(connection, feed)
 
@@ -210,7 +217,7 @@ class Hub:
                 self._take_held(feed)
         elif seq > feed.seq:
             if len(feed.held) < _HELD:
-                feed.held[seq] = frame
+                feed.hold(seq, frame)
             if feed.live:
                 self._wait_for_late(feed)
 
@@ -257,10 +264,8 @@ class Hub:
             self.repair(feed)
 
     def _drain_held(self, feed: Feed) -> None:
-        while (frame := feed.held.pop(feed.seq + 1, None)) is not None:
-            self._accept_heard(feed, feed.seq + 1, frame)
-        if feed.held:
-            feed.held = {seq: frame for seq, frame in feed.held.items() if seq > feed.seq}
+        for seq, frame in feed.take_held():
+            self._accept_heard(feed, seq, frame)
 
     # --- repair: the bus may lose, the store does not ---
 
@@ -346,19 +351,23 @@ class Hub:
 
     async def _compare(self, patience_seconds: float) -> None:
         feeds = [feed for feed in self._feeds.values() if feed.live and feed.channel_id]
-        known = [feed.seq for feed in feeds]
-        heads: dict[int, int] = {}
-        for start in range(0, len(feeds), 500):
-            ids = [feed.channel_id for feed in feeds[start : start + 500]]
-            heads.update(await self._store.channels.heads(ids))
-        for feed, seq in zip(feeds, known, strict=True):
-            self.look_back(feed, seq, heads.get(feed.channel_id, _GONE))
-        suspects = [feed for feed in feeds if heads.get(feed.channel_id, _GONE) > feed.seq]
+        known = {feed.channel_id: feed.seq for feed in feeds}
+        parts = iter(known.items())
+        moved: dict[int, int | None] = {}
+        while part := dict(itertools.islice(parts, _COMPARE)):
+            moved.update(await self._store.channels.moved(part))
+        # At rest these are none: what is compared costs a line in the store, not a loop here.
+        suspects = []
+        for feed in feeds if moved else ():
+            if (id_ := feed.channel_id) in moved:
+                head = moved[id_]
+                self.look_back(feed, known[id_], _GONE if head is None else head)
+                if head is None or head > feed.seq:
+                    suspects.append((feed, head))
         if not suspects:
             return
         await asyncio.sleep(patience_seconds)
-        for feed in suspects:
-            head = heads.get(feed.channel_id)
+        for feed, head in suspects:
             if head is None:
                 await self._find_deletion(feed)
             elif head > feed.seq:
@@ -397,6 +406,21 @@ class Hub:
                 feed.idle_since = tick
             elif tick - feed.idle_since >= _IDLE_SECONDS:
                 await self._close(feed)
+        if tick >= self._forget_at:
+            self._forget_at = tick + _FORGET_SECONDS
+            self.forget_recent()
+
+    def forget_recent(self) -> None:
+        """Keep in memory only what was said since this was last called, and not too much of it:
+        who comes back later, or to a quiet channel, has the store.
+        """
+        kept = 0
+        for feed in self._feeds.values():
+            if feed.recent:
+                if feed.recent_seq == feed.seq or kept + feed.recent_bytes > _KEEP_BYTES_IN_ALL:
+                    feed.forget_recent()
+                kept += feed.recent_bytes
+            feed.recent_seq = feed.seq
 
     async def _close(self, feed: Feed) -> None:
         topic = feed.topic

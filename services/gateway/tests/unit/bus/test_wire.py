@@ -1,11 +1,12 @@
 """What NATS messages hold, and what of it is believed."""
 
 import json
+from collections.abc import Callable
 
 import pytest
 
-from storm_gateway.bus.base import CONTROL, ChannelEvent, ControlEvent, StreamEvent
-from storm_gateway.bus.wire import SEPARATOR, GarbageError, decoder_of, encode_event, pack
+from storm_gateway.bus.base import CONTROL, BusEvent, ChannelEvent, ControlEvent, StreamEvent
+from storm_gateway.bus.wire import SEPARATOR, GarbageError, encode_event, pack, reader_of
 from storm_gateway.protocol.codec import encode
 from storm_gateway.protocol.events import (
     ChannelDeleted,
@@ -17,6 +18,13 @@ from storm_gateway.protocol.events import (
 from storm_gateway.protocol.events import StreamEvent as StreamBody
 
 NOON = "2026-01-01T12:00:00.000Z"
+
+
+def read_by(topic: str) -> Callable[[bytes], BusEvent]:
+    read, about = reader_of(topic)
+    return lambda data: read(about, data)
+
+
 MESSAGE = encode(MessageEvent(1, "\x1e hello", "alice", 9, 8, NOON))
 
 
@@ -31,11 +39,11 @@ def test_an_event_for_one_user_says_for_whom() -> None:
     body = encode(ReadEvent(1, "alice", 5))
     payload = encode_event(ChannelEvent(1, 0, body, "alice"))
     assert json.loads(payload) == {"audience": "alice", "event": json.loads(body)}
-    assert decoder_of("channels.1")(payload) == ChannelEvent(1, 0, body, "alice")
+    assert read_by("channels.1")(payload) == ChannelEvent(1, 0, body, "alice")
 
 
 def test_a_read_cursor_is_no_place_in_the_log() -> None:
-    found = decoder_of("channels.1")(encode(ReadEvent(1, "alice", 5)))
+    found = read_by("channels.1")(encode(ReadEvent(1, "alice", 5)))
     assert isinstance(found, ChannelEvent)
     assert found.seq == 0
 
@@ -44,7 +52,7 @@ def test_a_read_cursor_is_no_place_in_the_log() -> None:
 def test_every_durable_event_is_known_by_its_name(kind: type) -> None:
     tag = kind.__struct_config__.tag  # type: ignore[attr-defined]
     body = b'{"type":"%b","channel_id":1,"seq":3}' % tag.encode()
-    assert decoder_of("channels.1")(body) == ChannelEvent(1, 3, body)
+    assert read_by("channels.1")(body) == ChannelEvent(1, 3, body)
 
 
 GARBAGE = {
@@ -72,18 +80,18 @@ GARBAGE = {
 @pytest.mark.parametrize("data", GARBAGE.values(), ids=GARBAGE)
 def test_what_no_node_would_send_on_a_channel_is_garbage(data: bytes) -> None:
     with pytest.raises(GarbageError):
-        decoder_of("channels.1")(data)
+        read_by("channels.1")(data)
 
 
 @pytest.mark.parametrize(
     "data", [b"", b"{}", MESSAGE, encode(StreamBody("storm.b", 1)), b'{"type":"event"}', b"\xff"]
 )
 def test_what_no_node_would_send_on_a_stream_is_garbage(data: bytes) -> None:
-    assert decoder_of("storm.a")(encode(StreamBody("storm.a", 1))) == StreamEvent(
+    assert read_by("storm.a")(encode(StreamBody("storm.a", 1))) == StreamEvent(
         "storm.a", encode(StreamBody("storm.a", 1))
     )
     with pytest.raises(GarbageError):
-        decoder_of("storm.a")(data)
+        read_by("storm.a")(data)
 
 
 @pytest.mark.parametrize("data", [b"", b"[]", b"{}", MESSAGE, b'["n","become_admin"]', b"\xff"])
@@ -91,9 +99,9 @@ def test_what_no_node_would_send_to_the_nodes_is_garbage(data: bytes) -> None:
     event = ControlEvent(
         "channel_deleted", channel_id=1, body=encode(ChannelDeleted(1, 2, "a", NOON))
     )
-    assert decoder_of(CONTROL)(encode_event(event)) == event
+    assert read_by(CONTROL)(encode_event(event)) == event
     with pytest.raises(GarbageError):
-        decoder_of(CONTROL)(data)
+        read_by(CONTROL)(data)
 
 
 @pytest.mark.parametrize("most", [1, 10, 64, 1_000, 1_000_000])

@@ -215,7 +215,7 @@ async def test_a_feed_knows_everyone_and_whether_anyone_wants_it() -> None:
     present, joiner, replaying = Listener(), Listener(), Listener()
     feed.add(present, 1)
     feed.add(joiner, 5)
-    feed.replaying[replaying] = object()
+    feed.begin_replay(replaying, object())
     assert list(feed) == [present, joiner, replaying]
     for listener in (present, joiner, replaying):
         assert feed.wanted
@@ -224,3 +224,19 @@ async def test_a_feed_knows_everyone_and_whether_anyone_wants_it() -> None:
     feed.discard(present)
     feed.references = 1
     assert feed.wanted
+
+
+def test_what_feeds_share_cannot_be_written_to() -> None:
+    first, second = Feed("channels.1", 1), Feed("channels.2", 2)
+    assert first.held is second.held
+    with pytest.raises(TypeError):
+        first.held[1] = b""
+    first.hold(1, message(1))
+    first.accept(1, message(1), 10, 1_000)
+    first.accept_ephemeral(TYPING)
+    first.begin_replay(Listener(), object())
+    first.add(Listener(), 5)
+    # It has more than what was accepted, so it joins behind what is under way.
+    for name in ("held", "recent", "pending", "ephemeral", "replaying", "joiners"):
+        assert getattr(first, name), name
+        assert not getattr(second, name), name

@@ -485,16 +485,16 @@ async def test_comparisons_do_not_pile_up_and_none_is_forgotten(
     node: Node, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     listener = await node.listen()
-    heads, asked, go_on = node.store.channels.heads, 0, asyncio.Event()
+    moved, asked, go_on = node.store.channels.moved, 0, asyncio.Event()
 
-    async def slow_heads(*args: Any) -> Any:
+    async def slowly(*args: Any) -> Any:
         nonlocal asked
         asked += 1
-        found = await heads(*args)
+        found = await moved(*args)
         await go_on.wait()
         return found
 
-    monkeypatch.setattr(node.store.channels, "heads", slow_heads)
+    monkeypatch.setattr(node.store.channels, "moved", slowly)
     first = asyncio.create_task(node.hub.compare_heads(0))
     await until(lambda: asked)
     await node.say(2, heard=False)  # the first one does not see these
@@ -560,3 +560,39 @@ async def test_a_topic_is_opened_again_only_when_it_has_been_left(node: Node) ->
     await node.quiet()
     assert listener.seqs == [1]
     assert node.counts.repaired == 0
+
+
+async def test_a_quiet_channel_keeps_nothing_in_memory_and_still_replays(node: Node) -> None:
+    first = await node.listen()
+    await node.say(3)
+    await node.quiet()
+    assert len(node.feed.recent) == 3
+    node.hub.forget_recent()
+    assert len(node.feed.recent) == 3  # said since it was asked last
+    await node.say(1)
+    await node.quiet()
+    node.hub.forget_recent()
+    assert len(node.feed.recent) == 4
+    node.hub.forget_recent()
+    assert not node.feed.recent
+    assert node.feed.recent_bytes == 0
+    again = await node.listen("late", since=1)
+    await until(lambda: again.seqs == [2, 3, 4])
+    await node.say(1)
+    await until(lambda: again.seqs == [2, 3, 4, 5] and first.seqs == [1, 2, 3, 4, 5])
+
+
+async def test_all_channels_together_keep_a_bounded_memory(
+    node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await node.listen()
+    await node.say(3)
+    await node.quiet()
+    monkeypatch.setattr("storm_gateway.hub.hub._KEEP_BYTES_IN_ALL", node.feed.recent_bytes)
+    node.hub.forget_recent()
+    assert node.feed.recent
+    monkeypatch.setattr("storm_gateway.hub.hub._KEEP_BYTES_IN_ALL", node.feed.recent_bytes - 1)
+    await node.say(1)
+    await node.quiet()
+    node.hub.forget_recent()
+    assert not node.feed.recent

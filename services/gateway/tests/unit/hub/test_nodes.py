@@ -143,20 +143,6 @@ async def test_after_a_reconnect_nothing_has_to_be_waited_for(
     assert listener.seqs == list(range(1, 701))
 
 
-async def test_a_node_that_has_no_room_for_events_reads_them_from_the_store(
-    open_pair: OpenPair,
-) -> None:
-    first, second = await open_pair(bus_pending_events=1)
-    second.bus._pending = 1
-    listener = await second.listen()
-    await first.say(200, heard=False)
-    client = first.bus._link._client
-    for event in first.harness.events_of(GENERAL):
-        await client.publish("channels.1", first.encoded(event))
-    await until(lambda: len(listener.seqs) == 200)
-    assert listener.seqs == list(range(1, 201))
-
-
 @pytest.mark.parametrize("seed", range(4))
 async def test_nothing_is_lost_or_disordered_whatever_bus_and_server_do(
     open_pair: OpenPair, server: NatsServer, monkeypatch: pytest.MonkeyPatch, seed: int
