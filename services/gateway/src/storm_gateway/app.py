@@ -27,6 +27,7 @@ from storm_gateway.connections.drain import drain
 from storm_gateway.connections.edge import Edge
 from storm_gateway.connections.front import protocols_of
 from storm_gateway.connections.listeners import Listeners, bind, name_of
+from storm_gateway.connections.rebalance import Rebalance
 from storm_gateway.connections.server import PROBE_AGAIN_SECONDS, NodeServer, Overseer
 from storm_gateway.errors import StormError, UnavailableError
 from storm_gateway.hub.control import Control
@@ -35,6 +36,7 @@ from storm_gateway.hub.hub import Hub
 from storm_gateway.hub.subscribe import Subscriptions
 from storm_gateway.limits.base import Limits
 from storm_gateway.limits.local import LocalLimits
+from storm_gateway.observability.memory import Trimmer
 from storm_gateway.observability.metrics import Metrics
 from storm_gateway.presence.base import Presence
 from storm_gateway.presence.memory import MemoryPresence
@@ -54,6 +56,7 @@ _GC_THRESHOLD = 50_000
 _READY_SECONDS = 10.0
 _LOOK_SECONDS = 5.0
 """How often a node looks for what the command line revoked: it tells no bus."""
+_MEMORY_SECONDS = 5
 
 
 class Gateway:
@@ -97,8 +100,11 @@ class Gateway:
             self.metrics,
             self.limits,
         )
+        self.rebalance = Rebalance(self.edge)
+        self._trimmer = Trimmer()
         self.hub.on_learned = self._on_learned
         self._lag = 0.0
+        self._delivers = False  # as of the last time that somebody asked
         self._disruptions = 0
         self._recovered = 0  # disruptions after which the store was asked
         self._probing: asyncio.Task[list[str]] | None = None
@@ -180,9 +186,14 @@ class Gateway:
                 due = now  # seconds that were missed are not made up for
             try:
                 self.edge.second()
+                well = self._delivers and self.bus.connected
+                self.rebalance.second(now, self.actions.nodes.lately(), well)
             except Exception:  # this task is all the time there is: whatever it was, it goes on
                 log.exception("a second of the node's clock failed")
             self.metrics.save_queue_length.set(self.store.queue_length)
+            self.actions.trim()
+            if self.edge.tick % _MEMORY_SECONDS == 0:
+                self._trimmer.look(self.edge.admission.total)
             if self.actions.nodes.tick(self._lag) and (
                 self._reporting is None or self._reporting.done()
             ):
@@ -295,7 +306,8 @@ class Gateway:
             self._probing.add_done_callback(self._probed)
         # Shared by all who ask meanwhile, and not ended by one of them who leaves.
         reasons += await asyncio.shield(self._probing)
-        self.metrics.ready.set(not reasons)
+        self._delivers = not reasons
+        self.metrics.ready.set(self._delivers)
         return reasons
 
     async def _probe(self) -> list[str]:
@@ -307,13 +319,18 @@ class Gateway:
         }
 
         async def fault(name: str) -> list[str]:
+            up = self.metrics.dependency_up.labels(name)
+            began = time.perf_counter()
             try:
                 async with asyncio.timeout(_PROBE_SECONDS):
                     await probes[name](_PROBE_SECONDS)
-            except CannotWriteError as error:
-                return [f"{name}: {error.message}"]
-            except (StormError, TimeoutError):
+            except (StormError, TimeoutError) as error:
+                up.set(0)
+                if isinstance(error, CannotWriteError):
+                    return [f"{name}: {error.message}"]
                 return [f"{name} does not answer"]
+            up.set(1)
+            self.metrics.probe_seconds.labels(name).observe(time.perf_counter() - began)
             return []
 
         return list(chain.from_iterable(await asyncio.gather(*map(fault, probes))))

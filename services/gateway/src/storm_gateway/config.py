@@ -10,7 +10,12 @@ from typing import Literal, Self
 from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, ValidationInfo, field_validator, model_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SecretsSettingsSource,
+    SettingsConfigDict,
+)
 
 _OWN_SUBJECTS = ("channels.", "nodes", "canary.")
 """What begins like this on the bus is the gateway's own."""
@@ -22,6 +27,19 @@ def host_and_port(addr: str) -> tuple[str, int]:
     """The parts of a setting like ``addr``; without a host, all addresses."""
     host, _, port = addr.rpartition(":")
     return host.strip("[]") or "0.0.0.0", int(port)  # noqa: S104 asked for by ':port'
+
+
+def _secrets_fault(folder: str) -> str:
+    """Why the files of ``secrets_dir`` cannot be read; empty when they can."""
+    try:
+        for path in Path(folder).iterdir():
+            if path.name.lower().startswith("storm_") and path.is_file():
+                path.read_text(encoding="utf-8")
+    except OSError as error:
+        return f"{error.filename} cannot be read ({error.strerror}): name another folder"
+    except UnicodeDecodeError:
+        return f"{path} is no UTF-8 text"
+    return ""
 
 
 class Config(BaseSettings):
@@ -78,6 +96,14 @@ class Config(BaseSettings):
     )
     node_name: str = Field(
         "", description="name of this node in logs, metrics and presence; empty: made at start"
+    )
+
+    secrets_dir: str = Field(
+        "",
+        description=(
+            "folder with one file for each setting that shall not stand in the environment, "
+            "such as storm_jwt_secret; the environment wins; empty: none"
+        ),
     )
 
     # Who may come in
@@ -190,6 +216,31 @@ class Config(BaseSettings):
     drain_seconds: float = Field(
         30, ge=0, description="time over which a drain spreads the reconnections, seconds"
     )
+    rebalance_seconds: float = Field(
+        1_200,
+        ge=0,
+        description=(
+            "time over which a node with more connections than its share would ask all of them to "
+            "move, seconds; it stops when the nodes are even; 0: it asks nobody"
+        ),
+    )
+    rebalance_margin_percent: float = Field(
+        10,
+        gt=0,
+        le=100,
+        description=(
+            "how far a node's connections may be from the mean of all nodes before some are moved, "
+            "percent"
+        ),
+    )
+    rebalance_settle_seconds: float = Field(
+        60,
+        ge=0,
+        description=(
+            "time for which the same nodes have to be there, all ready, before connections are "
+            "moved, seconds"
+        ),
+    )
     presence_lease_seconds: int = Field(
         45, ge=2, description="life of a presence entry that is not refreshed, seconds"
     )
@@ -218,11 +269,6 @@ class Config(BaseSettings):
             "time a node waits for an event that later ones have overtaken before it reads the "
             "store, milliseconds"
         ),
-    )
-    bus_pending_events: int = Field(
-        65_536,
-        ge=1,
-        description="events of one channel that may wait in this node before the bus drops some",
     )
     repair_seconds: float = Field(
         2,
@@ -273,6 +319,29 @@ class Config(BaseSettings):
     ready_loop_lag_milliseconds: float = Field(
         1_000, gt=0, description="event-loop lag above which /readyz is 503, milliseconds"
     )
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """What is given wins, then the environment, then the files of ``secrets_dir``."""
+        folder = env_settings().get("secrets_dir")
+        if not folder or _secrets_fault(folder):  # the field says what is wrong
+            return init_settings, env_settings
+        files = SecretsSettingsSource(settings_cls, secrets_dir=folder)
+        return init_settings, env_settings, files
+
+    @field_validator("secrets_dir")
+    @classmethod
+    def _secrets_can_be_read(cls, value: str) -> str:
+        if fault := _secrets_fault(value) if value else "":
+            raise ValueError(fault)
+        return value
 
     @field_validator("addr", "node_addr")
     @classmethod

@@ -99,12 +99,16 @@ class Nodes:
                 del self._known[next(iter(self._known))]  # whose report is the oldest
         self._metrics.nodes.set(len(self._known))
 
-    def all(self) -> list[NodeReport]:
-        """The newest report of each node that told lately, by name."""
+    def lately(self) -> list[NodeReport]:
+        """The newest report of each node that told lately, in no order; not to be changed."""
         since = self._clock() - EXPIRE_SECONDS
         self._known = {life: known for life, known in self._known.items() if known[0] > since}
         self._metrics.nodes.set(len(self._known))
-        reports = (msgspec.structs.replace(report) for _, report in self._known.values())
+        return [report for _, report in self._known.values()]
+
+    def all(self) -> list[NodeReport]:
+        """The same, by name, and the caller's own."""
+        reports = map(msgspec.structs.replace, self.lately())
         return sorted(reports, key=lambda report: (report.node, report.life))
 
 

@@ -152,6 +152,7 @@ class Connection(WebSocket):
             return
         if self.waiting is not None:
             self.waiting.append(data)
+            dispatch.foresee(self, data)
             if len(self.waiting) >= _MOST_WAITING:
                 self.transport.pause_reading()
             return
@@ -239,6 +240,7 @@ class Connection(WebSocket):
 
     def refuse(self, error: StormError, ref: str | None) -> None:
         """Answer a command that failed; the connection lives on."""
+        self.edge.metrics.command_errors.labels(error.code).inc()
         self.send(
             text_frame(encode(events.Error(error.code, error.message, ref, error.retry_after_ms)))
         )

@@ -1,6 +1,7 @@
 """Commands to actions: what each command does, and what it answers."""
 
 import logging
+import time
 from collections.abc import Coroutine
 from typing import TYPE_CHECKING
 
@@ -47,6 +48,20 @@ def handle(connection: "Connection", data: bytes) -> None:
         connection.refuse(INTERNAL, command.ref)
 
 
+def foresee(connection: "Connection", data: bytes) -> None:
+    """A command waits for the one before it: what it will ask is asked now. A client that returns
+    says all its subscriptions at once, and they are one question instead of one after another.
+    """
+    if b'"subscribe"' not in data:
+        return
+    try:
+        command = decode_command(data)
+    except StormError:
+        return  # it is answered in its turn
+    if type(command) is commands.Subscribe:
+        connection.edge.actions.channels.foresee(connection.user_id, command.channel_id)
+
+
 def _handle(connection: "Connection", command: commands.Command) -> None:
     # The hot command first; it neither waits nor makes a task.
     if type(command) is commands.Message:
@@ -59,7 +74,8 @@ def _handle(connection: "Connection", command: commands.Command) -> None:
         case commands.Ping():
             connection.reply(Pong(ref))
         case commands.Subscribe(channel_id=channel_id, since=since):
-            connection.run(subscribe(connection, channel_id, since, ref), ref)
+            if not _subscribe_now(connection, channel_id, since, ref):
+                connection.run(subscribe(connection, channel_id, since, ref), ref)
         case commands.Unsubscribe(channel_id=channel_id):
             feed = _feed_of(connection, channel_id)
             if feed is not None:
@@ -96,7 +112,12 @@ def _message(connection: "Connection", command: commands.Message) -> None:
     if connection.edge.hub.congested(command.channel_id):
         raise UnavailableError("This channel is too busy; try again.", retry_after_ms=1000)
 
+    times = connection.edge.counts.ack_times
+    began = time.perf_counter()
+
     def done(outcome: Appended | StormError) -> None:
+        if not isinstance(outcome, StormError):
+            times.observe(time.perf_counter() - began)
         if connection.state is not State.OPEN:
             return
         if isinstance(outcome, StormError):
@@ -133,14 +154,34 @@ async def _read(connection: "Connection", channel_id: int, seq: int, ref: str | 
     return Ack(ref, channel_id, seq=reached) if ref is not None else None
 
 
+def _subscribe_now(
+    connection: "Connection", channel_id: int, since: int | None, ref: str | None
+) -> bool:
+    """Subscribe from memory alone, without a task; False: something has to be asked."""
+    edge = connection.edge
+    feed = edge.hub.feed(topic_of_channel(channel_id))
+    if feed is None:
+        return False
+    if feed not in connection.feeds:
+        _may_have_one_more(connection)
+    return edge.actions.channels.may_receive_now(
+        connection.user_id, channel_id, feed.live_since
+    ) and edge.subscriptions.subscribe_now(connection, channel_id, since, ref)
+
+
+def _may_have_one_more(connection: "Connection") -> None:
+    most = connection.edge.config.channels_per_connection
+    if len(connection.feeds) >= most:
+        raise LimitReachedError(f"A connection may subscribe {most} channels.")
+
+
 async def subscribe(
     connection: "Connection", channel_id: int, since: int | None, ref: str | None
 ) -> None:
     """Check the right to receive, then go live; the answer is ``subscribed``."""
     edge = connection.edge
-    most = edge.config.channels_per_connection
-    if len(connection.feeds) >= most and _feed_of(connection, channel_id) is None:
-        raise LimitReachedError(f"A connection may subscribe {most} channels.")
+    if _feed_of(connection, channel_id) is None:
+        _may_have_one_more(connection)
     user_id = connection.user_id
 
     async def check() -> None:

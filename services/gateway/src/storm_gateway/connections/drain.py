@@ -16,6 +16,11 @@ _AT_LEAST_PER_SECOND = 200
 _STEP_SECONDS = 0.05
 
 
+def spread_seconds(connections: int, seconds: float) -> float:
+    """How long a drain takes to send so many away, when it may take ``seconds``."""
+    return min(seconds, connections / _AT_LEAST_PER_SECOND)
+
+
 async def drain(edge: Edge, seconds: float, hurried: Callable[[], bool]) -> None:
     """Close every connection with 1012, spread over ``seconds``, each told its own delay before.
 
@@ -26,7 +31,7 @@ async def drain(edge: Edge, seconds: float, hurried: Callable[[], bool]) -> None
     loop = asyncio.get_running_loop()
     connections = edge.wheel.members()
     random.shuffle(connections)
-    spread = min(seconds, len(connections) / _AT_LEAST_PER_SECOND)
+    spread = spread_seconds(len(connections), seconds)
     began = loop.time()
     for index, connection in enumerate(connections):
         after = spread * index / len(connections)

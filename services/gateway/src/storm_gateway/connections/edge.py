@@ -89,6 +89,11 @@ class Edge(Engine):
         self._numbers += 1
         return self._numbers
 
+    @property
+    def newest_number(self) -> int:
+        """Of the connection that came last; later ones have higher numbers."""
+        return self._numbers
+
     def second(self) -> None:
         """One second has passed: everything that depends on time happens here."""
         super().second()

@@ -36,10 +36,14 @@ class Wheel(Generic[T]):
         """Everybody."""
         return [member for bucket in self._buckets for member in bucket]
 
+    def visited(self) -> list[T]:
+        """Those whom the last turn visited, and who are there now."""
+        return list(self._buckets[self._tick % self.round])
+
     def turn(self) -> tuple[list[T], int]:
         """One second has passed: whom to visit, and the number of this round."""
         self._tick += 1
-        return list(self._buckets[self._tick % self.round]), self._tick // self.round
+        return self.visited(), self._tick // self.round
 
     def ping_is_due(self, round_number: int, number: int) -> bool:
         """Whether a member is pinged in this round; rounds differ by member, so load is even."""

@@ -17,7 +17,7 @@ from storm_gateway.redis_link import LinkError, RedisLink
 
 log = logging.getLogger("storm.limits")
 
-_GATHER_SECONDS = 0.03
+_GATHER_SECONDS = 0.1
 """How long connections are gathered before Valkey is asked about them."""
 _BATCH = 1_000
 _NEW = 20_000

@@ -23,7 +23,9 @@ class CloseCode(IntEnum):
     INTERNAL_ERROR = 1011
     """A fault of the server. Reconnect with backoff."""
     SERVICE_RESTART = 1012
-    """The node drains. Reconnect after the ``after_ms`` of the ``reconnect`` event."""
+    """The node drains, or has more connections than its share. Reconnect after the ``after_ms`` of
+    the ``reconnect`` event.
+    """
     TRY_AGAIN_LATER = 1013
     """The node is full. Reconnect later."""
 
