@@ -421,10 +421,16 @@ class Server:
                 return found[::-1]
             before = page[-1]["seq"]
 
-    async def metric(self, name: str) -> float:
-        """The sum over all labels of one metric."""
+    async def metric(self, name: str, **label: str) -> float:
+        """The sum of one metric over all labels, or over those with this one."""
         text = (await self.http.get(f"{self.url}/metrics")).text
-        rows = re.findall(rf"^{name}(?:\{{[^}}]*\}})? (\S+)$", text, re.MULTILINE)
+        rows = [
+            value
+            for labels, value in re.findall(
+                rf"^{name}(?:\{{([^}}]*)\}})? (\S+)$", text, re.MULTILINE
+            )
+            if all(f'{key}="{wanted}"' in labels.split(",") for key, wanted in label.items())
+        ]
         assert rows, f"there is no metric {name}"
         return sum(map(float, rows))
 

@@ -129,6 +129,35 @@ async def test_a_body_beyond_the_bound_is_413_claimed_or_counted(node: Node) -> 
     assert (await read_answer(counted.reader))[0] == 413
 
 
+@pytest.mark.parametrize("framing", ["Content-Length: 4000000", "Transfer-Encoding: chunked"])
+async def test_who_still_writes_a_refused_body_writes_it_whole_and_hears_why(
+    node: Node, framing: str
+) -> None:
+    peer = await node.tcp()
+    peer.write(f"POST /auth/login HTTP/1.1\r\nHost: 127.0.0.1\r\n{framing}\r\n\r\n".encode())
+    piece = b"x" * 40_000
+    if "chunked" in framing:
+        piece = b"%x\r\n%b\r\n" % (len(piece), piece)
+    for _ in range(100):
+        peer.write(piece)
+        await peer.writer.drain()
+        await asyncio.sleep(0.001)
+    if "chunked" in framing:
+        peer.write(b"0\r\n\r\n")
+    status, headers, _ = await read_answer(peer.reader)
+    assert (status, headers["connection"]) == (413, "close")
+    assert await peer.reader.read() == b""
+
+
+async def test_who_asks_before_a_body_that_is_too_long_is_not_told_to_go_on(node: Node) -> None:
+    peer = await node.tcp()
+    peer.write(
+        b"POST /auth/login HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 4000000\r\n"
+        b"Expect: 100-continue\r\n\r\n"
+    )
+    assert (await read_answer(peer.reader))[0] == 413
+
+
 # --- frames (S6, S7, S8, S9) ---
 
 
@@ -398,11 +427,12 @@ async def test_a_login_does_not_tell_whether_a_user_exists(node: Node) -> None:
     times: dict[str, list[float]] = {"rita": [], "nobody": [], "no user id at all": []}
     for _ in range(7):
         for user_id, seconds in times.items():
-            began = time.perf_counter()
+            # Processor time of the node, which is in this process: other tests take none of it.
+            began = time.process_time()
             answer = await node.call(
                 None, "POST", "/auth/login", json={"user_id": user_id, "password": "wrong one"}
             )
-            seconds.append(time.perf_counter() - began)
+            seconds.append(time.process_time() - began)
             answers[user_id] = (answer.status_code, answer.content)
     assert set(answers.values()) == {answers["rita"]}
     assert answers["rita"][0] == 401

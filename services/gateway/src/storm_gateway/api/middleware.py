@@ -4,6 +4,7 @@ Plain ASGI classes: Starlette's ``BaseHTTPMiddleware`` costs a task and a queue 
 """
 
 import asyncio
+import contextlib
 import logging
 import re
 
@@ -32,6 +33,10 @@ SECURITY_HEADERS = {
     "Cache-Control": "no-store",
 }
 HSTS = "max-age=31536000; includeSubDomains"
+_READ_ON = 16
+"""A body is read on to this many times the bound, and dropped, before it is refused."""
+_SILENCE_SECONDS = 1.0
+"""Whoever sends nothing for so long is refused without the rest."""
 _HOST = re.compile(r"([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?\Z")
 
 
@@ -112,6 +117,10 @@ class Bounds:
     """Refuses a malformed Host, a body that is too large and one that comes too slowly.
 
     The body is counted as it comes: what ``Content-Length`` says is only believed when it is bad.
+
+    A refused body is read to its end first, within bounds. An answer before it makes a sender that
+    still writes lose the answer to a reset (RFC 9112 § 9.6), and proxies that were seen to take
+    the rest of the body for the next request's head.
     """
 
     def __init__(self, app: ASGIApp, *, body_bytes: int, body_seconds: float) -> None:
@@ -131,6 +140,13 @@ class Bounds:
             return
         length = headers.get("content-length", "0")
         if length.isdigit() and (len(length) > 18 or int(length) > self._bytes):
+            # Who asks first whether to send (RFC 9110 § 10.1.1) is not to be told to go on.
+            if (
+                "expect" not in headers
+                and len(length) <= 18
+                and int(length) <= _READ_ON * self._bytes
+            ):
+                await self._read_on(receive, int(length), self._seconds)
             too_large = error_response(
                 PayloadTooLargeError(self._too_large), {"Connection": "close"}
             )
@@ -157,10 +173,25 @@ class Bounds:
                 received += len(message.get("body", b""))
                 whole = not message.get("more_body", False)
                 if received > self._bytes:
+                    if not whole:
+                        left = _READ_ON * self._bytes - received
+                        await self._read_on(receive, left, deadline - loop.time())
                     raise HTTPException(413, self._too_large)
             return message
 
         await self._app(scope, receive_bounded, send)
+
+    async def _read_on(self, receive: Receive, left: int, seconds: float) -> None:
+        """Drop the rest of a body, ``left`` bytes at most, if it comes soon."""
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + seconds
+        with contextlib.suppress(TimeoutError):
+            while left > 0:
+                async with asyncio.timeout_at(min(deadline, loop.time() + _SILENCE_SECONDS)):
+                    message = await receive()
+                if not message.get("more_body", False):
+                    return
+                left -= len(message["body"])
 
     @property
     def _too_large(self) -> str:
