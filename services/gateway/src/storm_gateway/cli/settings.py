@@ -35,7 +35,10 @@ def lines(config: Config) -> list[str]:
     found = []
     for field, info in Config.model_fields.items():
         name = PREFIX + field.upper()
-        source = "environment" if field in config.model_fields_set else "default"
+        if field not in config.model_fields_set:
+            source = "default"
+        else:
+            source = "environment" if name in os.environ else "file in STORM_SECRETS_DIR"
         value: Any = getattr(config, field)
         default = "" if source == "default" else f", default {shown(info.default)}"
         found.append(f"{name}={shown(value)}")

@@ -6,17 +6,26 @@ Hot paths do not call the client library per event: they add to plain integers o
 
 from collections.abc import Iterable
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    ProcessCollector,
+    generate_latest,
+)
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
+from storm_gateway.errors import error_codes
+from storm_gateway.observability.times import SECONDS, Times
 
 
 class Counts:
-    """Numbers that hot paths add to. Gauges first, then counters."""
+    """Numbers that hot paths add to. Gauges first, then counters, then times."""
 
     __slots__ = (
+        "ack_times",
         "active_websockets",
         "bus_received_events",
         "bus_received_messages",
@@ -25,6 +34,7 @@ class Counts:
         "commands",
         "connections",
         "deliveries",
+        "delivery_times",
         "ephemeral_dropped",
         "messages",
         "outbox_bytes",
@@ -38,7 +48,7 @@ class Counts:
 
     def __init__(self) -> None:
         for name in self.__slots__:
-            setattr(self, name, 0)
+            setattr(self, name, Times() if name in TIMES else 0)
 
     active_websockets: int
     subscriptions: int
@@ -57,6 +67,8 @@ class Counts:
     bus_sent_events: int
     bus_received_messages: int
     bus_received_events: int
+    ack_times: Times
+    delivery_times: Times
 
 
 GAUGES = {
@@ -80,6 +92,17 @@ COUNTERS = {
     "bus_received_messages": ("storm_bus_received_messages", "NATS messages received."),
     "bus_received_events": ("storm_bus_received_events", "Events in the NATS messages received."),
 }
+TIMES = {
+    "ack_times": (
+        "storm_ack_duration_seconds",
+        "Time from a message command to its commit being told, refused ones left out.",
+    ),
+    "delivery_times": (
+        "storm_delivery_duration_seconds",
+        "Time from an event's turn on this node to its write to a connection. Each write counts; "
+        "of events written together, the first one's time.",
+    ),
+}
 
 
 class Metrics(Collector):
@@ -97,6 +120,12 @@ class Metrics(Collector):
         self.commands_rate_limited = Counter(
             "storm_commands_rate_limited", "Commands refused as rate_limited.", registry=r
         )
+        self.command_errors = Counter(
+            "storm_command_errors", "Commands refused, by error code.", ["code"], registry=r
+        )
+        for code in error_codes():
+            # Shown as 0 from the start: the first one of a kind would not be seen as an increase.
+            self.command_errors.labels(code)
         self.handshakes_refused = Counter(
             "storm_handshakes_refused", "Upgrades refused.", ["status"], registry=r
         )
@@ -188,8 +217,34 @@ class Metrics(Collector):
         self.nodes = Gauge(
             "storm_nodes", "Nodes that told lately what they do, this one included.", registry=r
         )
+        self.connection_skew = Gauge(
+            "storm_connection_skew",
+            "Connections of this node above the mean of all nodes, as a share of the mean: 0.1 is "
+            "a tenth above, negative is below.",
+            registry=r,
+        )
+        self.rebalance_asked = Counter(
+            "storm_rebalance_asked",
+            "Connections asked to come back elsewhere because this node had more than its share.",
+            registry=r,
+        )
         self.ready = Gauge("storm_ready", "1 while /readyz answers 200.", registry=r)
+        self.dependency_up = Gauge(
+            "storm_dependency_up",
+            "1 while it answers the probe of /readyz in time: bus, store, presence.",
+            ["dependency"],
+            registry=r,
+        )
+        self.probe_seconds = Histogram(
+            "storm_probe_duration_seconds",
+            "Time of a probe that was answered: for the bus, of a canary there and back.",
+            ["dependency"],
+            registry=r,
+            buckets=SECONDS,
+        )
         self.build = Gauge("storm_build_info", "Version of the node.", ["version"], registry=r)
+        # Memory, processor and files of the process, under the names that every dashboard knows.
+        ProcessCollector(registry=r)
         r.register(self)
 
     def exposition(self) -> bytes:
@@ -201,6 +256,9 @@ class Metrics(Collector):
             yield GaugeMetricFamily(name, text, value=getattr(self.counts, field))
         for field, (name, text) in COUNTERS.items():
             yield CounterMetricFamily(name, text, value=getattr(self.counts, field))
+        for field, (name, text) in TIMES.items():
+            times: Times = getattr(self.counts, field)
+            yield times.family(name, text)
 
 
 class _OfNode(Collector):
@@ -223,9 +281,19 @@ class _OfNode(Collector):
             yield family
 
 
+def metric_families() -> list[Metric]:
+    """Every metric of ours, by name. Those of the process itself, ``process_…``, are left out: only
+    some systems have them.
+    """
+    found = (family for family in Metrics().registry.collect() if family.name.startswith("storm_"))
+    return sorted(found, key=lambda family: family.name)
+
+
+def shown_name(family: Metric) -> str:
+    """The name as ``/metrics`` shows it."""
+    return family.name + ("_total" if family.type == "counter" else "")
+
+
 def metric_names() -> list[str]:
-    """The name of every metric as ``/metrics`` shows it; the documents are checked against it."""
-    return sorted(
-        family.name + ("_total" if family.type == "counter" else "")
-        for family in Metrics().registry.collect()
-    )
+    """The shown name of every metric of ours; the documents are checked against it."""
+    return sorted(map(shown_name, metric_families()))

@@ -1,6 +1,9 @@
 """What ``GET /metrics`` shows."""
 
 import re
+from pathlib import Path
+
+import pytest
 
 from storm_gateway.observability.metrics import Metrics, metric_names
 from storm_gateway.version import VERSION
@@ -37,7 +40,12 @@ def test_every_sample_carries_the_nodes_name_and_keeps_its_own_labels() -> None:
 def test_looking_twice_shows_the_same_and_changes_nothing() -> None:
     metrics = Metrics("gate-1")
     metrics.counts.messages = 7
-    assert samples(metrics) == samples(metrics)
+
+    def of_ours() -> list[tuple[str, str, str]]:
+        # The process itself changes all the time.
+        return [sample for sample in samples(metrics) if sample[0].startswith("storm_")]
+
+    assert of_ours() == of_ours()
 
 
 def test_a_name_with_quotes_and_line_ends_stays_within_its_label() -> None:
@@ -52,3 +60,13 @@ def test_metrics_keep_their_names_whether_or_not_there_is_a_node() -> None:
         shown = {line.split()[2] for line in text.splitlines() if line.startswith("# TYPE")}
         assert set(metric_names()) <= shown
     assert "storm_active_websockets 0.0" in Metrics().exposition().decode()
+
+
+def test_the_process_tells_its_memory_and_files_beside() -> None:
+    found = {name: float(value) for name, _, value in samples(Metrics("gate-1"))}
+    if not Path("/proc/self/stat").exists():
+        pytest.skip("this system has no /proc, from which the figures of the process come")
+    assert found["process_resident_memory_bytes"] > 1_000_000
+    assert 0 < found["process_open_fds"] < found["process_max_fds"]
+    assert found["process_cpu_seconds_total"] > 0
+    assert not [name for name in metric_names() if name.startswith("process_")]
