@@ -178,6 +178,19 @@ async def test_the_relay_alone_turns_nothing_red(relay: LyingRelay) -> None:
     assert result.passed, (result.failed, result.verdict.examples)
 
 
+async def test_clients_that_leave_when_they_are_told_to_are_counted_as_such(
+    relay: LyingRelay,
+) -> None:
+    """Not as connections that broke (1006)."""
+    told = {"type": "reconnect", "after_ms": 50, "reason": "restart"}
+    relay.down = relay.once(is_message, lambda event: [event, told])
+    result = await run_against([relay.url], SECRET, "", SMALL, State())
+    assert relay.lies == 1
+    assert result.passed, (result.failed, result.verdict.examples)
+    assert result.counts["close codes"] == {"1000": 1}
+    assert result.counts["connections lost and back"] == 1
+
+
 @pytest.mark.parametrize(
     ("lie", "expected"),
     [

@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from storm_gateway.audit.wire import Wire
+from storm_gateway.audit.wire import LEFT, Wire
 from storm_gateway.protocol import events
 from storm_gateway.protocol.close_codes import may_reconnect
 from storm_gateway.protocol.codec import encode
@@ -114,7 +114,7 @@ class Client:
         self.ended()
         if self.gone:
             return
-        if code and not may_reconnect(code):
+        if code and not may_reconnect(code) and not (planned and code == LEFT):
             self.gone = True
             crowd.trouble(f"{self.user_id} was sent away for good: {code} {reason}")
             return
@@ -190,6 +190,7 @@ class Client:
                 self.began()
             case events.Reconnect(after_ms=after):
                 if self._moving is None:
+                    self.crowd.told += 1
                     self._moving = asyncio.get_running_loop().call_later(after / 1000, wire.leave)
             case _:
                 self.told(event, text)

@@ -69,6 +69,8 @@ class Crowd:
         self.returns: list[Return] = []
         self.closes: Counter[int] = Counter()
         """Close codes of connections that had been usable."""
+        self.told = 0
+        """How often a node told a client when to reconnect."""
         self.tries: Counter[str] = Counter()
         """Why connections could not be opened."""
         self.errors: Counter[str] = Counter()

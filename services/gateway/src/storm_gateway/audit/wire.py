@@ -16,6 +16,8 @@ _TEXT, _CLOSE, _PING, _PONG = 1, 8, 9, 10
 _NO_MASK = b"\0\0\0\0"
 """Masks defend proxies against scripts that choose bytes (§ 10.3): nobody chooses any here."""
 
+LEFT = 1000
+"""It was this side that said goodbye: a server says this code only in answer."""
 ABNORMAL = 1006
 REFUSED = 0
 """In place of a close code: the upgrade was answered with something else than 101."""
@@ -63,9 +65,10 @@ class Wire(asyncio.Protocol):
             self._transport.write(frame(_PING, b""))
 
     def leave(self) -> None:
-        """Say goodbye (1000) and end; the owner hears of it."""
+        """Say goodbye and end, without waiting for an answer; the owner hears of it."""
         if self.is_open and self._transport is not None:
-            self._transport.write(frame(_CLOSE, struct.pack("!H", 1000)))
+            self._transport.write(frame(_CLOSE, struct.pack("!H", LEFT)))
+            self._code = LEFT
             self.is_open = False
             self._transport.close()
 

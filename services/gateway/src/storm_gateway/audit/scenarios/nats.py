@@ -101,8 +101,8 @@ class NatsRefuses(Scenario):
 
 @scenario
 class NatsSlowConsumer(Scenario):
-    """One node takes nothing from NATS until the server cuts it off; then it has a tiny buffer of
-    its own, too. What was dropped is repaired.
+    """One node takes nothing from NATS until the server cuts it off. What was dropped is
+    repaired.
     """
 
     name = "nats-slow-consumer"
@@ -110,7 +110,6 @@ class NatsSlowConsumer(Scenario):
     reference = "F7"
     short = True
     seconds = 8
-    settings = {"STORM_BUS_PENDING_EVENTS": "2"}  # noqa: RUF012 a table, as Scenario has it
     load = replace(LoadPlan(), rate=150.0, payload_characters=3_900, receivers=20)
 
     def __init__(self) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterable
 from typing import TYPE_CHECKING
 
@@ -23,6 +24,8 @@ BACK_SECONDS = 5.0
 """Clients of a killed node are back on others (p95), and sends accepted after a database's
 return.
 """
+AWAY_SECONDS = 5.0
+"""No client is without a usable connection for longer while nodes are updated or join."""
 
 
 @contextlib.asynccontextmanager
@@ -121,6 +124,22 @@ def expect_back(arena: "Arena", node: "NodeServer", fault: "Fault") -> None:
         found.p95 <= BACK_SECONDS,
         f"clients of {node.name} needed {found.p95:.1f} s (p95) to be back; {BACK_SECONDS:g} s "
         "are allowed",
+    )
+
+
+def expect_short_absences(arena: "Arena") -> None:
+    """How long each client was away, every time that it lost its connection."""
+    away = Spread.of(each.back_at - each.lost_at for each in arena.load.returns)
+    arena.figure(
+        "clients away: p50, p95, longest",
+        f"{away.p50:.2f}, {away.p95:.2f}, {away.most:.2f} s ({away.count} times)",
+    )
+    seconds = Counter(int(each.back_at) for each in arena.load.returns)
+    arena.figure("clients back in one second, at most", max(seconds.values(), default=0))
+    arena.expect(away.count > 0, "no client had to move: nothing was proved")
+    arena.expect(
+        away.most <= AWAY_SECONDS,
+        f"a client was away for {away.most:.1f} s; {AWAY_SECONDS:g} s are allowed",
     )
 
 
