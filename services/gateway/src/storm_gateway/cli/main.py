@@ -4,6 +4,7 @@ import typer
 
 from storm_gateway.cli import epoch, settings, users
 from storm_gateway.cli.audit import audit
+from storm_gateway.cli.capacity import capacity
 from storm_gateway.cli.doctor import doctor
 from storm_gateway.cli.importing import import_history
 from storm_gateway.cli.migrate import migrate
@@ -32,6 +33,7 @@ app.command()(token)
 app.add_typer(settings.app, name="config")
 app.command("import")(import_history)
 app.command()(doctor)
+app.command()(capacity)
 app.command()(audit)
 app.command()(migrate)
 app.add_typer(epoch.app, name="epoch")

@@ -1,0 +1,1 @@
+"""What a deployment needs, from what things cost, a target and prices. Nothing is measured here."""
