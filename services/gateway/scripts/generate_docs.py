@@ -22,21 +22,23 @@ from pydantic import SecretStr
 
 from storm_gateway.app import Gateway
 from storm_gateway.config import Config
-from storm_gateway.observability.metrics import Metrics
+from storm_gateway.observability.metrics import metric_families, shown_name
 from storm_gateway.protocol import typescript
 from storm_gateway.protocol.asyncapi import asyncapi_document
 
 ROOT = Path(__file__).resolve().parents[3]
 DOCS = ROOT / "docs"
 CLIENT_TYPES = ROOT / "frontend/src/protocol"
-PYPROJECT = ROOT / "services/gateway/pyproject.toml"
+CHANGELOG = ROOT / "CHANGELOG.md"
 
 
 def version() -> str:
-    """The version of the source tree, which may be newer than what is installed."""
-    found = re.search(r'^version = "([^"]+)"', PYPROJECT.read_text(), re.MULTILINE)
+    """The version that the documents are about: the one on top of the changelog. What is installed
+    has another name after each commit (docs/releases.md).
+    """
+    found = re.search(r"^## (\S+)", CHANGELOG.read_text(encoding="utf-8"), re.MULTILINE)
     if found is None:
-        raise SystemExit("pyproject.toml names no version")
+        raise SystemExit("CHANGELOG.md names no version")
     return found[1]
 
 
@@ -109,9 +111,10 @@ def _setting(name: str) -> str:
 def metrics() -> str:
     """The table of docs/metrics.md."""
     lines = ["| Metric | Kind | Meaning |", "| --- | --- | --- |"]
-    for family in sorted(Metrics().registry.collect(), key=lambda family: family.name):
-        name = family.name + ("_total" if family.type == "counter" else "")
-        lines.append(f"| `{name}` | {family.type} | {family.documentation} |")
+    lines += [
+        f"| `{shown_name(family)}` | {family.type} | {family.documentation} |"
+        for family in metric_families()
+    ]
     return "\n".join(lines)
 
 

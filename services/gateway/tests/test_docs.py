@@ -255,6 +255,7 @@ def check_names(document: str, others: frozenset[str] = frozenset()) -> list[str
         for word in set(re.findall(r"\bSTORM_[A-Z][A-Z_]*[A-Z]\b", document)) - settings
     ]
     words = set(re.findall(r"\bstorm_[a-z_]+[a-z]\b", document)) - {"storm_gateway"}
+    words -= {name.lower() for name in settings}  # files in STORM_SECRETS_DIR
     return faults + [f"metric {word} does not exist" for word in words - metrics - others]
 
 
