@@ -16,6 +16,7 @@ import json
 import shlex
 import signal
 import tempfile
+from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from types import FrameType
@@ -30,12 +31,11 @@ from loading.profile import Fault, ProfileError
 from swarming import report, scene
 from swarming.fleet import SOCKETS_OF_A_PROCESS, Fleet
 from swarming.modes import MODES, Sending
-from swarming.run import Run
+from swarming.run import AT_ONCE, Run
 
 from storm_gateway.stack.errors import StackError
 
 TRIALS = REPOSITORY / "build" / "swarm"
-_WINDOW = 256
 _USUAL_OF_A_PROCESS = 15_000
 _INTERRUPTED = 130
 _CHANNELS = {
@@ -50,7 +50,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     """The command line."""
     parser = make_parser(__doc__)
     add = parser.add_argument
-    add("mode", choices=MODES)
+    add("mode", choices=MODES, nargs="+", help="one, or several one after another")
     add("--connections", type=int, default=1_000)
     add("--processes", type=int, help=f"of the swarm; default: one for {_USUAL_OF_A_PROCESS:,}")
     add("--nodes", type=int, default=2, help="of the stack that is started (2)")
@@ -61,9 +61,15 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     add("--small-size", type=int, default=10)
     add("--open-rate", type=float, default=0, help="connections a second; 0: as fast as it goes")
     add(
+        "--again", type=float, metavar="RATE",
+        help="once all are there they leave, and come back at this rate, with since; 0: as fast "
+        "as it goes",
+    )  # fmt: skip
+    add("--calm", type=float, default=2, help="seconds in which nobody speaks, before (2)")
+    add(
         "--window",
         type=int,
-        help=f"at most so many on their way; default: {_WINDOW} without a rate",
+        help=f"at most so many on their way; default: {AT_ONCE} without a rate",
     )
     add("--rate", type=float, help="messages a second: of hold (200), of hall (0.5)")
     add(
@@ -99,12 +105,14 @@ def options_of(given: argparse.Namespace) -> scene.Options:
             raise RuntimeError(f"--{name.replace('_', '-')} must be 1 or more")
     if not 64 <= given.payload <= 4_000:
         raise RuntimeError("--payload must be 64 to 4000 characters")
-    if given.fault and (given.url or given.mode != "hold"):
+    if given.fault and (given.url or "hold" not in given.mode):
         raise RuntimeError("--fault is for hold, on a stack of our own")
+    if "idle" in given.mode and len(given.mode) > 1:
+        raise RuntimeError("idle has fewer channels than the others: run it alone")
     settings = dict(pair.partition("=")[::2] for pair in given.set)
     if wrong := [name for name in settings if not name.startswith("STORM_")]:
         raise RuntimeError(f"--set {wrong[0]}=… should be a setting STORM_…")
-    window = given.window if given.window is not None else 0 if given.open_rate else _WINDOW
+    window = given.window if given.window is not None else 0 if given.open_rate else AT_ONCE
     return scene.Options(
         connections=given.connections,
         processes=given.processes or -(-given.connections // _USUAL_OF_A_PROCESS),
@@ -121,7 +129,7 @@ def options_of(given: argparse.Namespace) -> scene.Options:
         every_seconds=given.every,
         faults=[_fault(text) for text in given.fault],
         settings=settings,
-        channels=_CHANNELS[given.mode],
+        channels=_CHANNELS[given.mode[0]],
     )
 
 
@@ -136,29 +144,34 @@ def _fault(text: str) -> Fault:
     return fault
 
 
-def sending_of(given: argparse.Namespace) -> Sending:
+def sending_of(given: argparse.Namespace, mode: str) -> Sending:
     """Raises ``RuntimeError`` for what makes no sense."""
     try:
         small, room, hall = (float(part) for part in given.mix.split(","))
     except ValueError:
         raise RuntimeError(f"--mix {given.mix} should be three numbers, as 0.9,0.1,0") from None
-    rate = given.rate if given.rate is not None else 0.5 if given.mode == "hall" else 200
-    if rate < 0 or (given.mode == "hall" and rate == 0) or min(small, room, hall) < 0:
+    rate = given.rate if given.rate is not None else 0.5 if mode == "hall" else 200
+    if rate < 0 or (mode == "hall" and rate == 0) or min(small, room, hall) < 0:
         raise RuntimeError("--rate and --mix must be above 0")
     return Sending(
         rate=rate,
         seconds=given.seconds,
         mix=(small, room, hall),
-        burst=given.burst or (10 if given.mode == "hot" else 1),
+        burst=given.burst or (10 if mode == "hot" else 1),
         deliveries=given.deliveries,
         p99_ms=given.p99,
         step_seconds=given.step,
         messages=given.messages,
+        calm_seconds=given.calm,
     )
 
 
-def run(mode: str, options: scene.Options, sending: Sending) -> tuple[Run, list[str]]:
-    """One run; what of the machine was changed for it."""
+def run(
+    modes: Mapping[str, Sending], options: scene.Options, again: float | None = None
+) -> tuple[Run, list[str]]:
+    """One run of these modes in turn; what of the machine was changed for it. ``again``: everybody
+    leaves, and comes back at so many a second.
+    """
     with ExitStack() as end:
         notes = end.enter_context(prepared(options.connections))
         folder = Path(end.enter_context(tempfile.TemporaryDirectory(prefix="storm-swarm-")))
@@ -166,8 +179,8 @@ def run(mode: str, options: scene.Options, sending: Sending) -> tuple[Run, list[
         plan = folder / "plan"
         scene.write_plan(plan, options, server)
         say(
-            f"{mode}: {options.connections:,} connections of {options.processes} processes "
-            f"(at most {SOCKETS_OF_A_PROCESS:,} each)"
+            f"{', '.join(modes)}: {options.connections:,} connections of {options.processes} "
+            f"processes (at most {SOCKETS_OF_A_PROCESS:,} each)"
         )
         fleet = end.enter_context(
             Fleet(
@@ -180,7 +193,11 @@ def run(mode: str, options: scene.Options, sending: Sending) -> tuple[Run, list[
         )
         made = Run(options, server, fleet, folder)
         made.open()
-        MODES[mode](made, sending)
+        if again is not None:
+            made.leave()
+            made.open("again", again)
+        for mode, sending in modes.items():
+            MODES[mode](made, sending)
         made.check()
         made.close()
         return made, notes
@@ -189,23 +206,25 @@ def run(mode: str, options: scene.Options, sending: Sending) -> tuple[Run, list[
 def main(arguments: list[str]) -> int:
     """Run; returns the exit status."""
     given = parse(arguments)
-    options, sending = options_of(given), sending_of(given)
+    options = options_of(given)
+    modes = {mode: sending_of(given, mode) for mode in given.mode}
+    name = "-".join(modes)
     signal.signal(signal.SIGTERM, _interrupt)
     signal.signal(signal.SIGHUP, _interrupt)
     try:
-        made, notes = run(given.mode, options, sending)
+        made, notes = run(modes, options, given.again)
     except KeyboardInterrupt:
         say("ended by a signal; nothing is left behind")
         return _INTERRUPTED
-    path = given.json or TRIALS / f"{given.mode}.json"
+    path = given.json or TRIALS / f"{name}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
     command = shlex.join(["loadtest/swarm.py", *arguments])
     path.write_text(json.dumps({"command": command, **made.as_json()}) + "\n")
     say(f"wrote {path}")
     say("figures:\n" + report.tables(made))
-    trial = given.out or TRIALS / f"{given.mode}.md"
+    trial = given.out or TRIALS / f"{name}.md"
     page = REPORTS / f"{given.report}.md" if given.report else trial
-    report.write(page, made, given.mode, command, notes)
+    report.write(page, made, ", ".join(modes), command, notes)
     for fault in made.faults:
         say(f"fault: {fault}")
     return finish(made.faults)

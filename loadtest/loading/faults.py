@@ -91,7 +91,10 @@ class Faults:
     def _break(self, what: str) -> Callable[[], None]:
         """Do it; gives how to mend it."""
         if what in self._proxies:
-            self._proxies[what].harm(_SLOW_BUS if what == "nats_slow" else _SLOW_DATABASE)
+            if what == "nats_slow":
+                self._proxies[what].harm(_SLOW_BUS)
+            else:
+                self._proxies[what].harm(answers=_SLOW_DATABASE)
             return self._proxies[what].heal
         if what == "nats_paused":
             self._stack.nats.pause()

@@ -23,6 +23,7 @@
 #define STANDARD_INPUT UINT32_MAX
 #define OPENING_MOST_MS 60000u
 #define WRITE_WAIT_MS 200
+#define SOURCES 8 /* addresses of this process, from `source` on */
 
 struct connection *connections;
 uint32_t connection_count;
@@ -31,7 +32,7 @@ uint64_t received_ns;
 static int epoll_fd;
 static uint8_t *receive_buffer;
 static struct sockaddr_in source, targets[TARGETS_MOST];
-static uint32_t target_count;
+static uint32_t target_count, begun;
 static uint64_t base_ns;
 
 uint64_t now_ns(void) {
@@ -155,9 +156,14 @@ void connection_begin(uint32_t number, uint64_t began_ns) {
     tallies.opening++;
     setsockopt(connection->fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
     if (source.sin_addr.s_addr) {
-        /* The port is chosen at connect, when the other end is known. */
+        /* The port is chosen at connect, when the other end is known. Of several addresses, because
+         * one that has little more than enough ports gives who returns the port that became free:
+         * nodes that share an address are chosen by the ports, so everybody whose node has died
+         * would come to the same two of the others. */
+        struct sockaddr_in from = source;
+        from.sin_addr.s_addr = htonl(ntohl(source.sin_addr.s_addr) + begun++ % SOURCES);
         setsockopt(connection->fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &on, sizeof on);
-        if (bind(connection->fd, (struct sockaddr *)&source, sizeof source) < 0) {
+        if (bind(connection->fd, (struct sockaddr *)&from, sizeof from) < 0) {
             lost_errno(connection, "bind");
             return;
         }

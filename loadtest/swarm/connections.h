@@ -35,8 +35,9 @@ uint64_t now_ns(void);
 /* Milliseconds since the start, never 0. */
 uint32_t ms_of(uint64_t moment_ns);
 
-/* `source` NULL: any address. `targets`: ADDRESS:PORT, with commas between; connection n begins
- * with the n-th of them and goes on to the next when one fails. False when that is no address. */
+/* `source`: the first of eight addresses to connect from; NULL: any. `targets`: ADDRESS:PORT, with
+ * commas between; connection n begins with the n-th of them and goes on to the next when one fails.
+ * False when that is no address. */
 bool connections_start(uint32_t count, const char *source, const char *targets);
 /* The connection is wanted since `began_ns`. */
 void connection_begin(uint32_t number, uint64_t began_ns);

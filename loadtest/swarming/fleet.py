@@ -19,6 +19,8 @@ from swarming.state import State
 SOCKETS_OF_A_PROCESS = 19_000
 """Of 20,000 files that a process may have on many machines."""
 _FIRST_SOURCE = ipaddress.IPv4Address("127.0.0.2")
+_SOURCES = 8
+"""Addresses of a process, as the C program counts them."""
 _ANSWER_SECONDS = 60.0
 _STOP_SECONDS = 10.0
 _AHEAD_NS = 50_000_000
@@ -65,7 +67,7 @@ class Fleet:
         sources: bool = True,
         first: int = 0,
     ) -> None:
-        """``targets``: address:port. ``sources``: each process connects from an address of its
+        """``targets``: address:port. ``sources``: each process connects from addresses of its
         own, which loopback has plenty of. ``first``: the line of the plan that is their first.
         """
         if -(-users // processes) > SOCKETS_OF_A_PROCESS:
@@ -78,7 +80,7 @@ class Fleet:
         bounds = [users * n // processes for n in range(processes + 1)]
         try:
             for number, (begin, end) in enumerate(pairwise(bounds)):
-                source = str(_FIRST_SOURCE + number) if sources else "-"
+                source = str(_FIRST_SOURCE + number * _SOURCES) if sources else "-"
                 running = subprocess.Popen(  # noqa: S603 our own program
                     [str(made), str(plan), str(first + begin), str(end - begin), source,
                      ",".join(targets)],

@@ -10,7 +10,6 @@ from common.progress import say
 
 from swarming.run import Phase, Run
 
-_CALM_SECONDS = 2.0
 _RUN_OUT_SECONDS = 1.0
 _LEAST = 5_000.0
 """Deliveries a second with which a search begins."""
@@ -34,11 +33,12 @@ class Sending:
     """Above this a rate is too much."""
     step_seconds: float = 5.0
     messages: int = 10
+    calm_seconds: float = 2.0
 
 
 def hold(run: Run, sending: Sending) -> None:
     """Stay, and talk by the clock; a fault of the command line happens meanwhile."""
-    run.follow("calm", _CALM_SECONDS)
+    run.follow("calm", sending.calm_seconds)
     if run.server.faults is not None:
         run.server.faults.start(time.time(), run.began)
 
@@ -56,7 +56,7 @@ def hold(run: Run, sending: Sending) -> None:
 
 def hot(run: Run, sending: Sending) -> None:
     """Bursts into rooms, ever more of them, to the highest rate that is delivered in time."""
-    run.follow("calm", _CALM_SECONDS)
+    run.follow("calm", sending.calm_seconds)
     if not (rate := sending.deliveries):
         rate = _highest(run, sending)
     if not rate:
@@ -117,7 +117,7 @@ def _hot_step(run: Run, sending: Sending, deliveries: float, seconds: float, nam
 
 def hall(run: Run, sending: Sending) -> None:
     """One message to everybody, several times: the first and the last delivery of each."""
-    run.follow("calm", _CALM_SECONDS)
+    run.follow("calm", sending.calm_seconds)
     run.fleet.ask("track on")
     every = 1 / sending.rate
     last = sending.messages * every

@@ -12,7 +12,7 @@ from swarming.run import Phase, Run
 
 _TIMES = {
     "connect": "from the intended moment to the last `subscribed`",
-    "back_after": "from the loss of a connection to its last `subscribed`",
+    "back_after": "from the loss, or the intended moment, to the last `subscribed`",
     "ack": "ack",
     "delivery": "delivery",
     "replayed": "delivery by replay, after an absence",
@@ -111,7 +111,14 @@ def cost_table(run: Run) -> str:
         "All memory that the machine had less once everybody was there, kernel and both ends "
         f"included: {free:,.0f} B per connection. The kernel's TCP buffers: {tcp:,.0f} MiB at most."
     )
-    return f"{report.table(head, rows)}\n\n{text}{_idle_cost(run)}"
+    return f"{report.table(head, rows)}\n\n{text}{_idle_cost(run)}{_returned(run)}"
+
+
+def _returned(run: Run) -> str:
+    """Of the nodes, when everybody had left."""
+    if run.returned is None:
+        return ""
+    return f" When everybody had left, the nodes gave back {run.returned:.0%} of what they took."
 
 
 def _idle_cost(run: Run) -> str:

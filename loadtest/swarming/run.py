@@ -21,7 +21,10 @@ _STUCK_SECONDS = 60.0
 _LOOK_SECONDS = 5.0
 """Between two looks at memory, which cost more than counters."""
 _QUIET_SECONDS = 1.0
-_CLOSE_SECONDS = 10.0
+_LET_GO_SECONDS = 30.0
+"""Presence has a grace, and channels that nobody listens to are left some seconds later."""
+AT_ONCE = 256
+"""Connections on their way when they are opened as fast as it goes."""
 
 
 @dataclass
@@ -55,6 +58,8 @@ class Run:
         self.phases: list[Phase] = []
         self.seconds: list[dict[str, float]] = []
         """One line for each second, for plots."""
+        self.returned: float | None = None
+        """The share of their growth that the nodes gave back when everybody left."""
         self.free_before = memory_available()
         self.free_open = 0
         self.watch = Watch(self._groups, self.began)
@@ -71,11 +76,16 @@ class Run:
 
     # --- phases ---
 
-    def open(self) -> Phase:
-        """Open all connections, until they are there or no more come."""
+    def open(self, name: str = "open", rate: float | None = None) -> Phase:
+        """Open all connections, until they are there or no more come. ``rate``: a second, instead
+        of the one of the command line; 0: as fast as it goes.
+        """
         options = self.options
         looked, before = self.look(), self.state()
-        begun = self.fleet.open(options.open_rate, options.window)
+        if rate is None:
+            begun = self.fleet.open(options.open_rate, options.window)
+        else:
+            begun = self.fleet.open(rate, 0 if rate else AT_ONCE)
         best, since = 0, time.monotonic()
         while (state := self.tick()) and state["open"] < options.connections:
             if state["open"] > best:
@@ -90,7 +100,19 @@ class Run:
         took = max((ended - begun) / 1e9, 1e-3)
         self.free_open = memory_available()
         say(f"{state['open']:,} open after {took:.1f} s, {state['open'] / took:,.0f} a second")
-        return self._phase("open", took, before, state.since(before), looked)
+        return self._phase(name, took, before, state.since(before), looked)
+
+    def leave(self) -> None:
+        """Everybody leaves at once, until the nodes have let go of what was theirs."""
+        full = self.look().memory.get("nodes", 0)
+        self.fleet.ask("close")
+        until = time.monotonic() + _LET_GO_SECONDS
+        while time.monotonic() < until:
+            self.tick(until)
+        left = self.look().memory.get("nodes", 0)
+        if grown := full - self.watch.samples[0].memory.get("nodes", 0):
+            self.returned = (full - left) / grown
+            say(f"everybody has left; the nodes gave back {self.returned:.0%} of what they took")
 
     def follow(self, name: str, seconds: float, begin: Callable[[], Any] | None = None) -> Phase:
         """Let ``begin`` begin something, and watch for so long."""
@@ -137,12 +159,8 @@ class Run:
 
     def close(self) -> None:
         """Everybody leaves; what the nodes then keep is looked at."""
-        if self.server.stack is None:
-            return
-        self.look()
-        self.fleet.ask("close")
-        time.sleep(_CLOSE_SECONDS)
-        self.look()
+        if self.server.stack is not None and self.returned is None:
+            self.leave()
 
     def _phase(
         self, name: str, seconds: float, before: State, counted: State, looked: Sample
@@ -244,6 +262,7 @@ class Run:
             "phases": [phase.as_json() for phase in self.phases],
             "seconds": self.seconds,
             "samples": [sample.as_json() for sample in self.watch.samples],
+            "memory_returned": self.returned,
             "memory_available": {"before": self.free_before, "open": self.free_open},
         }
 
