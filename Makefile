@@ -20,6 +20,8 @@ TOOLS_STAMP := $(VENV)/tools/.installed
 RUN_STAMP := $(VENV)/.installed-run
 STACK_STAMP := $(VENV)/.installed-stack
 DEV_STAMP := $(VENV)/.installed-dev
+# Locust has an environment of its own: it brings much, and patches what Python does with sockets.
+LOCUST_STAMP := $(VENV)/locust/.installed
 # Once a larger set is installed, it serves for running too.
 STACK_READY := $(if $(wildcard $(DEV_STAMP)),$(DEV_STAMP),$(STACK_STAMP))
 READY := $(firstword $(wildcard $(DEV_STAMP) $(STACK_STAMP)) $(RUN_STAMP))
@@ -41,9 +43,20 @@ CLIENT_SOURCES := $(FRONTEND)/index.html $(FRONTEND)/vite.config.ts $(FRONTEND)/
 	find $(FRONTEND)/src $(FRONTEND)/public $(FRONTEND)/scripts -name __tests__ -prune -o -print)
 # npm writes it when everything is installed.
 NPM_STAMP := $(FRONTEND)/node_modules/.package-lock.json
+# The documents as a site.
+SITE := site
+SITE_STAMP := $(SITE)/node_modules/.package-lock.json
 NODE_IS_NEW := node -e '[a, b] = process.versions.node.split(".").map(Number); \
 	process.exit(a > 20 || (a === 20 && b >= 19) ? 0 : 1)' 2>/dev/null
 NO_NODE := needs Node 20.19 or newer, and npm. On Debian and Ubuntu: apt-get install nodejs npm
+
+# What the tests know Kubernetes' custom resources by.
+SCHEMAS := $(GATEWAY)/tests/deploy/schemas
+SCHEMAS_STAMP := $(SCHEMAS)/node_modules/.package-lock.json
+
+# Seen from the web client, whose tools look after them.
+SITE_FILES := ../$(SITE)/*.mjs ../$(SITE)/tests ../$(SITE)/.vitepress/config.mts \
+	../$(SITE)/.vitepress/theme --config .prettierrc.json
 
 # Parallel test processes, and more arguments for pytest (for example: make test ARGS='-k resume').
 # More than cores: many tests wait for something. Handed out in small portions, so that all processes
@@ -57,7 +70,7 @@ COVERAGE := --cov --cov-config=pyproject.toml
 # What ARGS choose may be all in one of the two runs.
 NONE_IS_FINE := $(if $(strip $(ARGS)),|| [ $$? -eq 5 ])
 
-.PHONY: help run dev client test e2e check format docs chaos bench bench-peers bench-cluster smoke load lock clean
+.PHONY: help run dev client test test-client test-timed test-gateway test-tools e2e check format docs site chaos bench bench-peers bench-cluster smoke load locust dist image lock clean
 
 help: ## list these verbs
 	@echo "STORM: make VERB"
@@ -88,40 +101,65 @@ dev: $(READY) $(NPM_STAMP) ## the web client with hot reload on localhost:5173, 
 
 client: $(CLIENT) ## build the web client into the gateway
 
-test: $(DEV_STAMP) $(CLIENT) ## run every test with coverage of branches (gate: 90 %), then `check`
+test: $(DEV_STAMP) $(LOCUST_STAMP) $(CLIENT) $(SCHEMAS_STAMP) ## run every test with coverage of branches (gate: 90 %), then `check`
+	@# In turn, and to the end whatever fails: a run tells of all that is wrong.
+	@$(MAKE) --no-print-directory --keep-going -j1 test-client test-timed test-gateway test-tools e2e check
+
+test-client: $(NPM_STAMP) ## the web client's own part of `test`
 	cd $(FRONTEND) && npm run --silent test
+
+# One for each of two cores, and before the others.
+test-timed: $(DEV_STAMP) $(CLIENT) ## the part that judges how long something takes
+	@sh $(GATEWAY)/scripts/prometheus.sh $(VENV)/prometheus
+	@sh $(GATEWAY)/scripts/proxies.sh $(VENV)/proxies
 	@rm -f $(GATEWAY)/.coverage $(GATEWAY)/.coverage.*
-	@# First those that judge how long something takes: one for each of two cores.
 	cd $(GATEWAY) && $(PYTEST) -n 2 -m timed $(COVERAGE) --cov-report= --cov-fail-under=0 $(ARGS) \
 		$(NONE_IS_FINE)
+
+test-gateway: $(DEV_STAMP) $(CLIENT) $(SCHEMAS_STAMP) ## the gateway's other tests, after `test-timed`
 	cd $(GATEWAY) && $(PYTEST) -n $(TEST_PROCESSES) -m "not timed" $(COVERAGE) --cov-append \
 		--cov-report=term:skip-covered $(ARGS) $(NONE_IS_FINE)
-	@# Each in a process of its own: they have modules of the same names.
-	for folder in $(OTHER_TESTS); do $(PYTEST) -n 2 --rootdir=$$folder $$folder; done
-	@$(MAKE) --no-print-directory e2e
-	@$(MAKE) --no-print-directory check
+
+# Each in a process of its own: they have modules of the same names.
+test-tools: $(DEV_STAMP) $(LOCUST_STAMP) $(CLIENT) ## the tests of benchmarks and load tests
+	@failed=0; for folder in $(OTHER_TESTS); do \
+		$(PYTEST) -n 2 --rootdir=$$folder $$folder || failed=1; done; exit $$failed
 
 e2e: $(READY) $(CLIENT) ## the web client in a real browser (E2E_ARGS='--grep outbox' picks)
 	@chromium=$$(sh $(FRONTEND)/scripts/chromium.sh) && cd $(FRONTEND) && \
 		CHROMIUM="$$chromium" npx playwright test --project=tests $(E2E_ARGS)
 
-check: $(DEV_STAMP) $(NPM_STAMP) ## style, types, import rules, documents and lock files are in order
+check: $(DEV_STAMP) $(NPM_STAMP) $(SITE_STAMP) ## style, types, import rules, documents and lock files are in order
 	cd $(FRONTEND) && npm run --silent lint && npm run --silent types && npm run --silent format:check
+	cd $(FRONTEND) && npx --no-install prettier --check $(SITE_FILES) && \
+		npx --no-install tsc --project ../$(SITE)
 	$(VENV)/bin/ruff check
 	$(VENV)/bin/ruff format --check
 	cd $(GATEWAY) && $(CURDIR)/$(VENV)/bin/mypy --strict && $(CURDIR)/$(VENV)/bin/mypy --strict scripts
+	cd deploy/monitoring && $(CURDIR)/$(VENV)/bin/mypy --strict draw_panels.py grafana/dashboard.py
+	cd $(GATEWAY) && $(CURDIR)/$(VENV)/bin/mypy --strict ../../deploy/proxies/*.py
 	cd $(GATEWAY) && $(CURDIR)/$(VENV)/bin/lint-imports --config pyproject.toml
 	$(PY) $(GATEWAY)/scripts/generate_docs.py --check
-	@! grep -n '://' $(GATEWAY)/requirements*.lock || { echo "a lock file names a host"; exit 1; }
+	@! grep -n '://' $(GATEWAY)/requirements*.lock loadtest/locust/requirements.lock || { echo "a lock file names a host"; exit 1; }
+	@! grep -n '"resolved"' */package-lock.json || { echo "a lock file names a host"; exit 1; }
+	cd $(SITE) && npm run --silent test
+	@$(MAKE) --no-print-directory site
 	@echo "check: all in order"
 
 format: $(DEV_STAMP) $(NPM_STAMP) ## put the code in its form
 	cd $(FRONTEND) && npm run --silent format -- --log-level warn
+	cd $(FRONTEND) && npx --no-install prettier --write --log-level warn $(SITE_FILES)
 	$(VENV)/bin/ruff check --fix
 	$(VENV)/bin/ruff format
 
-docs: $(DEV_STAMP) ## write the documents that come from the code (docs/asyncapi.yaml, docs/openapi.json)
+docs: $(DEV_STAMP) ## write the documents that come from the code, then the site (`make site`)
 	$(PY) $(GATEWAY)/scripts/generate_docs.py
+	@$(MAKE) --no-print-directory site
+
+# Links in the documents and to their headings are looked at in what was built.
+site: $(SITE_STAMP) ## the documents as a site in build/site; a link that leads nowhere fails
+	@cd $(SITE) && npm run --silent build && node check.mjs ../build/site
+	@echo "look at it: cd $(SITE) && npm run preview, then http://localhost:4173"
 
 chaos: $(DEV_STAMP) ## every fault under load; the report is in build/chaos (ARGS='--scenario NAME' picks)
 	$(VENV)/bin/storm audit --report build/chaos $(if $(findstring --scenario,$(ARGS)),,--scenario all) $(ARGS)
@@ -143,6 +181,21 @@ PROFILE ?= ci
 load: $(DEV_STAMP) ## many users of k6 on a stack of its own (PROFILE=ci|laptop|100k|cluster)
 	$(PY) loadtest/load.py $(PROFILE) $(ARGS)
 
+# make locust URL=http://…: a STORM that runs already, with its secret in STORM_JWT_SECRET.
+URL ?=
+locust: $(DEV_STAMP) $(LOCUST_STAMP) ## users of Locust, with its web page (ARGS='--headless -u 50 -r 10 -t 20s')
+	@exec $(PY) loadtest/locust_run.py $(if $(URL),--url "$(URL)") $(ARGS)
+
+dist: $(DEV_STAMP) $(CLIENT) ## what a release consists of, in dist/: wheel, source, bills of materials, checksums
+	@$(PY) $(GATEWAY)/scripts/release.py
+
+image: $(TOOLS_STAMP) ## build the container image storm:local (needs Docker)
+	@version=$$(cd $(GATEWAY) && PYTHONPATH=$(CURDIR)/$(VENV)/tools $(CURDIR)/$(PY) -m hatchling version) \
+		&& docker build \
+		--build-arg VERSION="$$version" --build-arg REVISION="$$(git rev-parse HEAD)" \
+		--build-arg CREATED="$$(git show -s --format=%cI HEAD)" --tag storm:local \
+		--tag "storm:$$(echo "$$version" | tr + -)" .
+
 lock: $(TOOLS_STAMP) ## renew the lock files: exact versions with hashes, no hosts
 	cd $(GATEWAY) && uv="$(CURDIR)/$(UV) pip compile --quiet --upgrade --universal --generate-hashes \
 		--no-header --no-emit-index-url --no-emit-find-links --python-version 3.11" && \
@@ -156,7 +209,8 @@ lock: $(TOOLS_STAMP) ## renew the lock files: exact versions with hashes, no hos
 	@! grep -n '://' $(GATEWAY)/requirements*.lock || { echo "a lock file names a host"; exit 1; }
 
 clean: ## remove the environment and everything made; messages in .storm stay
-	rm -rf $(VENV) dist build htmlcov $(dir $(CLIENT)) $(FRONTEND)/node_modules \
+	rm -rf $(VENV) dist build htmlcov $(dir $(CLIENT)) $(FRONTEND)/node_modules $(SCHEMAS)/node_modules \
+		$(SITE)/node_modules $(SITE)/pages \
 		$(FRONTEND)/coverage $(FRONTEND)/playwright-report $(FRONTEND)/test-results
 	find . -path ./.git -prune -o -type d \( -name __pycache__ -o -name .pytest_cache \
 		-o -name .mypy_cache -o -name .ruff_cache -o -name .hypothesis \
@@ -182,6 +236,17 @@ $(NPM_STAMP): $(FRONTEND)/package-lock.json
 	@$(NODE_IS_NEW) || { echo "The web client $(NO_NODE)" >&2; exit 1; }
 	@echo "installing $<"
 	@cd $(FRONTEND) && npm ci --no-audit --no-fund --loglevel=error
+	@touch $@
+
+$(SCHEMAS_STAMP): $(SCHEMAS)/package-lock.json
+	@echo "installing $<"
+	@cd $(SCHEMAS) && npm ci --no-audit --no-fund --loglevel=error
+	@touch $@
+
+$(SITE_STAMP): $(SITE)/package-lock.json
+	@$(NODE_IS_NEW) || { echo "The documentation site $(NO_NODE)" >&2; exit 1; }
+	@echo "installing $<"
+	@cd $(SITE) && npm ci --no-audit --no-fund --loglevel=error
 	@touch $@
 
 $(CLIENT): $(CLIENT_SOURCES) $(NPM_STAMP)
@@ -216,3 +281,9 @@ $(STACK_STAMP): $(GATEWAY)/requirements-stack.lock $(GATEWAY)/pyproject.toml $(T
 $(DEV_STAMP): $(GATEWAY)/requirements-dev.lock $(GATEWAY)/pyproject.toml $(TOOLS_STAMP)
 	$(call install,$<)
 	@touch $(RUN_STAMP) $(STACK_STAMP)
+
+$(LOCUST_STAMP): loadtest/locust/requirements.lock $(TOOLS_STAMP)
+	@echo "installing $<"
+	@$(PY) -m venv --clear --without-pip $(VENV)/locust
+	@$(UV) pip sync --quiet --compile-bytecode --require-hashes --python $(VENV)/locust/bin/python $<
+	@touch $@

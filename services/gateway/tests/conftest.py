@@ -1,6 +1,7 @@
 """What holds for every test: settings come from the test alone, never from the machine, and no
 test finds the logging that another one configured. The longest tests come first, so that no
-process is left alone with them at the end.
+process is left alone with them at the end. What fails is named at once, as a
+whole run takes minutes.
 """
 
 import logging
@@ -14,13 +15,41 @@ for _name in [name for name in os.environ if name.startswith("STORM_")]:
     # At import, before anything of ours is: fixtures and subprocesses see it gone, too.
     del os.environ[_name]
 
-LONGEST = ("test_audit", "test_up", "test_workers", "test_api_schema", "test_epoch")
+LONGEST = (
+    "test_audit",
+    "test_up",
+    "test_image",
+    "test_release",
+    "test_workers",
+    "test_api_schema",
+    "test_epoch",
+)
 """Modules that start whole stacks, or try very many things."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Sorting is stable: the rest stays in its order."""
     items.sort(key=lambda item: item.path.stem not in LONGEST)
+
+
+class AtOnce:
+    """Names each test that fails while the others still run."""
+
+    def __init__(self, terminal: pytest.TerminalReporter) -> None:
+        self.terminal = terminal
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        if report.failed:
+            self.terminal.write_line("")
+            self.terminal.write_line(f"failed ({report.when}): {report.nodeid}", red=True)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_configure(config: pytest.Config) -> None:
+    """Of the process that shows what comes, which knows the reports of all."""
+    terminal = config.pluginmanager.get_plugin("terminalreporter")
+    if terminal is not None and not hasattr(config, "workerinput"):
+        config.pluginmanager.register(AtOnce(terminal))
 
 
 @pytest.fixture(autouse=True)

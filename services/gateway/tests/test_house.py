@@ -368,8 +368,3 @@ def test_licence_is_the_unmodified_text_that_the_package_names() -> None:
     assert "Version 2.0, January 2004" in text
     assert text.rstrip().endswith("limitations under the License.")
     assert len(text.splitlines()) == 202
-
-
-def test_changelog_names_the_version_of_the_package() -> None:
-    version = PYPROJECT["project"]["version"]
-    assert re.search(rf"^## {re.escape(version)}\b", (ROOT / "CHANGELOG.md").read_text(), re.M)

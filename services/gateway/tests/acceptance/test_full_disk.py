@@ -46,6 +46,8 @@ async def test_readiness_follows_the_space_on_the_disk(
         assert (await node.call(None, "GET", "/healthz")).status_code == 200
         await asyncio.sleep(0.2)
     assert await node.metric("storm_ready") == 0
+    assert await node.metric("storm_dependency_up", dependency="store") == 0
+    assert await node.metric("storm_dependency_up", dependency="bus") == 1
     disk.empty()
     async with asyncio.timeout(10):
         while (await node.call(None, "GET", "/readyz")).status_code != 200:  # noqa: ASYNC110

@@ -1,6 +1,6 @@
 """What operators look at: health, readiness and metrics tell what happened."""
 
-from harness import Node, all_of, frame, token
+from harness import WAIT_SECONDS, Node, all_of, frame, token
 
 from storm_gateway.observability.metrics import metric_names
 
@@ -31,6 +31,12 @@ async def test_the_metrics_count_what_happened(node: Node) -> None:
     assert await node.metric("storm_deliveries_total") >= before + 50
     assert await node.metric("storm_commands_total") >= 10
     assert await node.metric("storm_commit_writes_count") >= 10
+    assert await node.metric("storm_ack_duration_seconds_count") == 10
+    # Each message came to five connections, in as many writes or in fewer, joined with others.
+    assert 5 <= await node.metric("storm_delivery_duration_seconds_count") <= 50
+    for name in ("ack", "delivery"):
+        took = await node.metric(f"storm_{name}_duration_seconds_sum")
+        assert 0 < took < 50 * WAIT_SECONDS
     assert await node.metric("storm_nats_publish_duration_seconds_count") >= 10
     assert await peers[1].goodbye() == 1000
     await peers[2].drop()
@@ -44,6 +50,26 @@ async def test_the_metrics_count_what_happened(node: Node) -> None:
     await returned.until("message", seq=last["seq"])
     assert await node.metric("storm_replayed_events_total") == 5
     await node.metric_becomes("storm_save_queue_length", lambda value: value == 0)
+
+
+async def test_a_refused_command_is_counted_by_its_error_code(node: Node) -> None:
+    peer = await node.join("user1", "/ws?channel_id=1")
+    for code, data in (
+        ("invalid_command", b"no JSON"),
+        ("author_mismatch", b'{"type":"message","channel_id":1,"payload":"x","user_id":"user2"}'),
+    ):
+        peer.write(frame(1, data))
+        await peer.until("error", code=code)
+        assert await node.metric("storm_command_errors_total", code=code) == 1
+    assert await node.metric("storm_ack_duration_seconds_count") == 0
+
+
+async def test_the_readiness_probe_says_which_dependency_answers(node: Node) -> None:
+    assert (await node.call(None, "GET", "/readyz")).status_code == 200
+    for name in ("bus", "store", "presence"):
+        assert await node.metric("storm_dependency_up", dependency=name) == 1
+        probed = await node.metric("storm_probe_duration_seconds_count", dependency=name)
+        assert probed >= 1
 
 
 async def test_a_burst_leaves_in_fewer_writes_than_events(node: Node) -> None:

@@ -1,12 +1,15 @@
 """Coming back: everything that was missed, in order, once, then what happens live."""
 
 import asyncio
+import json
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 
-from harness import Event, Node, Peer, all_of, token
+import pytest
+from harness import Event, Node, Peer, all_of, frame, token
 
 from storm_gateway.connections.connection import Connection
+from storm_gateway.store.records import Access
 
 Start = Callable[..., Awaitable[Node]]
 
@@ -213,3 +216,29 @@ async def test_a_dropped_client_is_found_out_and_does_not_hold_others(node: Node
     await peers[0].say(1, "who is left?")
     await peers[0].until("message", payload="who is left?")
     await node.metric_becomes("storm_active_websockets", lambda value: value == 1)
+
+
+async def test_subscriptions_said_at_once_ask_for_their_rights_together(
+    node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    channels = [await node.channel("owner", f"one of several {n}") for n in range(5)]
+    await node.know("alice")
+    watcher = await node.join("owner")
+    for channel in channels:  # the node has their feeds: only alice's rights are to be asked
+        await watcher.subscribe(channel)
+    asked: list[list[tuple[int, str]]] = []
+    store = node.gateway.store.channels
+    access = store.access
+
+    async def noting(pairs: Sequence[tuple[int, str]]) -> list[Access | None]:
+        asked.append([pair for pair in pairs if pair[1] == "alice"])
+        return await access(pairs)
+
+    monkeypatch.setattr(store, "access", noting)
+    peer = await node.open(headers={"Authorization": f"Bearer {token('alice')}"})
+    lines = [{"type": "subscribe", "channel_id": channel, "since": 0} for channel in channels]
+    peer.write(b"".join(frame(1, json.dumps(line).encode()) for line in lines))
+    for channel in channels:
+        assert (await peer.until("subscribed", channel_id=channel))["head"] >= 0
+    assert len([query for query in asked if query]) <= 2
+    assert sorted(pair for query in asked for pair in query) == [(n, "alice") for n in channels]
