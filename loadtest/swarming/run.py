@@ -93,7 +93,7 @@ class Run:
             elif time.monotonic() - since > _STUCK_SECONDS:
                 self.faults.append(
                     f"only {state['open']:,} of {options.connections:,} connections opened: "
-                    f"{state.reasons or 'the others do not answer'}"
+                    f"{state.why or 'the others do not answer'}"
                 )
                 break
         ended = state.last_open_ns or time.monotonic_ns()
@@ -189,11 +189,11 @@ class Run:
         if missing := self.options.connections - state["open"]:
             self.faults.append(f"{missing:,} connections are not open at the end")
         if state["closes"] and not self.options.faults:
-            self.faults.append(f"{state['closes']:,} connections were dropped: {state.reasons}")
+            self.faults.append(f"{state['closes']:,} connections were dropped: {state.why}")
         if unanswered := state["sent"] - state["acked"] - state["refused"]:
             self.faults.append(f"{unanswered:,} messages were sent and never answered")
         if state["refused"]:
-            self.faults.append(f"{state['refused']:,} messages were refused: {state.reasons}")
+            self.faults.append(f"{state['refused']:,} messages were refused: {state.why}")
         if state["unsendable"]:
             say(f"{state['unsendable']:,} messages were due while no connection was open")
 

@@ -42,6 +42,12 @@ class State:
         """A counter."""
         return self.counters.get(name, 0)
 
+    @property
+    def why(self) -> str:
+        """The reasons for people, the most frequent first; nothing without any."""
+        often = sorted(self.reasons.items(), key=lambda reason: -reason[1])
+        return ", ".join(f"{count:,} × {reason}" for reason, count in often)
+
     def since(self, before: "State") -> "State":
         """The difference; what is a level (``open``, ``opening``, ``lost``) is a difference too."""
         return State(

@@ -67,6 +67,8 @@ export default defineConfig({
   markdown: {
     theme: { light: 'github-light-high-contrast', dark: 'github-dark-high-contrast' },
     anchor: { slugify },
+    // A report may end a line with something in braces; that is text, too.
+    attrs: { disable: true },
     languageAlias: { ws: 'jsonl', console: 'shellsession' },
     config(md) {
       // Documents are text, no templates of Vue: braces of other tools and words in angle
