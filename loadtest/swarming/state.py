@@ -46,7 +46,7 @@ class State:
     def why(self) -> str:
         """The reasons for people, the most frequent first; nothing without any."""
         often = sorted(self.reasons.items(), key=lambda reason: -reason[1])
-        return ", ".join(f"{count:,} × {reason}" for reason, count in often)
+        return ", ".join(f"{count:,} x {reason}" for reason, count in often)
 
     def since(self, before: "State") -> "State":
         """The difference; what is a level (``open``, ``opening``, ``lost``) is a difference too."""

@@ -256,7 +256,7 @@ def test_a_full_server_is_left_alone_for_as_long_as_it_says(
 ) -> None:
     server = fake([FULL], [UPGRADED + subscribed()])
     state = one(server, tmp_path, lambda state: state["open"] == 1)
-    assert state.why == "1 × http 503 Service Unavailable"
+    assert state.why == "1 x http 503 Service Unavailable"
     # The opening counts from when it was wanted.
     assert 1_000 <= state.histograms["connect"].ms(1) <= 3_000
 
