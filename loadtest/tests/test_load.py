@@ -3,6 +3,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import time
@@ -304,7 +305,10 @@ def test_a_tiny_run_passes_and_loses_nothing() -> None:
     done = run("--set", "nodes=2", *PATIENT)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "| lost | 0 | 0 | yes |" in done.stdout
-    assert "| messages sent | 40 |" in done.stdout or "| messages sent | 4" in done.stdout
+    counts = dict(re.findall(r"\| messages (sent|acked) \| (\d+) \|", done.stdout))
+    # 10 a second for 4 s; k6 may begin or end one early or late.
+    assert 30 <= int(counts["sent"]) <= 44
+    assert counts["acked"] == counts["sent"]
     assert " in, " in done.stdout
     assert (REPOSITORY / "build" / "load" / "ci.md").exists()
 
