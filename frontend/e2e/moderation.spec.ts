@@ -64,3 +64,30 @@ test('a private channel is there for who was invited, and gone for who was remov
   await expect(alice.page.getByRole('link', { name: /secret plans/ })).toHaveCount(0)
   await expect(alice.message('before the invitation')).toHaveCount(0)
 })
+
+test('a menu of a member stays open, and in its place, when the member comes online', async ({
+  gateway,
+  enter,
+}) => {
+  const owner = await Person.register(gateway, 'owner')
+  const channel = await owner.createChannel('market')
+  const rudi = await Person.register(gateway, 'rude', 'Rudi')
+  await rudi.join(channel)
+  const { page } = await enter('owner', { path: `/c/${channel}` })
+  await page
+    .getByRole('button', { name: /members/i })
+    .first()
+    .click()
+  const members = page.getByTestId('members')
+  await expect(members).toContainText('1 person online')
+  await page.getByRole('button', { name: /Rudi/ }).last().click()
+  const item = page.getByRole('menuitem', { name: /ban/i })
+  await item.click({ trial: true }) // it has grown to its size
+  const before = await item.boundingBox()
+
+  await enter('rude', { path: `/c/${channel}` })
+  await expect(members).toContainText('2 people online')
+  expect(await item.boundingBox()).toEqual(before)
+  await page.keyboard.press('Escape')
+  await expect(members.getByRole('heading', { name: /Online/ })).toContainText('2')
+})

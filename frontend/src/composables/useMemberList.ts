@@ -44,8 +44,12 @@ export function useMemberList(options: {
   members: Ref<readonly Member[]>
   online: Ref<ReadonlySet<string> | null>
   query: Ref<string>
+  /** While it is set, the list stays as it was. */
+  held: Ref<boolean>
 }): Ref<MemberSection[]> {
-  return computed(() =>
-    sectionsOf(options.members.value, options.online.value, options.query.value),
+  return computed((before) =>
+    before !== undefined && options.held.value
+      ? before
+      : sectionsOf(options.members.value, options.online.value, options.query.value),
   )
 }

@@ -65,8 +65,11 @@ export function useScrollAnchor(options: Options) {
     if (!row || !scroller.value) return
     const moved = topOf(row) - seen.top
     if (Math.abs(moved) >= 1) scroller.value.scrollTop += moved
-    // Those below it follow at once, not with the next frame's measurement.
-    virtualizer.value.resizeItem(Number(row.dataset.index), row.offsetHeight)
+    // Those below it follow at once, not with the next frame's measurement. So do those below the
+    // row that was the first, out of sight: by the next frame one may have scrolled to it.
+    const first = before.rows[0]
+    for (const each of new Set([row, first ? rowOf(first.key) : null]))
+      if (each) virtualizer.value.resizeItem(Number(each.dataset.index), each.offsetHeight)
   })
 
   const virtualizer = useVirtualizer<HTMLElement, HTMLElement>(
@@ -114,7 +117,16 @@ export function useScrollAnchor(options: Options) {
   )
   virtualizer.value.shouldAdjustScrollPositionOnItemSizeChange = (item, _delta, instance) => {
     const offset = instance.scrollOffset ?? 0
-    return instance.itemSizeCache.has(item.key) ? item.end <= offset : item.start < offset
+    if (instance.itemSizeCache.has(item.key)) return item.end <= offset
+    return item.start < offset || (instance.scrollDirection === 'backward' && isAboveKnown(item))
+  }
+
+  /** Whether a row in sight below it has been measured: one has seen that, and it stays there. */
+  function isAboveKnown({ index }: { index: number }): boolean {
+    const { range, options: current, itemSizeCache } = virtualizer.value
+    for (let below = index + 1; below <= (range?.endIndex ?? -1); below += 1)
+      if (itemSizeCache.has(current.getItemKey(below))) return true
+    return false
   }
 
   function fit(instance: Virtualizer<HTMLElement, HTMLElement>): void {

@@ -1,8 +1,9 @@
 import { describe, expect, it } from 'vitest'
+import { ref } from 'vue'
 
 import type { Member } from '@/protocol'
 
-import { sectionsOf } from '@/composables/useMemberList'
+import { sectionsOf, useMemberList } from '@/composables/useMemberList'
 
 const member = (
   user_id: string,
@@ -41,5 +42,26 @@ describe('members of a channel', () => {
     expect(ids(sectionsOf(members, new Set(['dora']), 'zoe'))).toEqual({ online: ['dora'] })
     expect(ids(sectionsOf(members, new Set(), ' DOR'))).toEqual({ offline: ['dora'] })
     expect(sectionsOf(members, new Set(), 'nobody')).toEqual([])
+  })
+  it('stays as it was while a menu is open, and is up to date afterwards', () => {
+    const online = ref<ReadonlySet<string>>(new Set(['anna']))
+    const held = ref(false)
+    const list = useMemberList({ members: ref(members), online, query: ref('zo'), held })
+    expect(ids(list.value)).toEqual({ offline: ['dora'] })
+    held.value = true
+    online.value = new Set(['anna', 'dora'])
+    expect(ids(list.value)).toEqual({ offline: ['dora'] })
+    held.value = false
+    expect(ids(list.value)).toEqual({ online: ['dora'] })
+  })
+
+  it('is made even if it is held before it was ever shown', () => {
+    const list = useMemberList({
+      members: ref(members),
+      online: ref(null),
+      query: ref('zo'),
+      held: ref(true),
+    })
+    expect(ids(list.value)).toEqual({ everybody: ['dora'] })
   })
 })
