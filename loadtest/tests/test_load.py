@@ -306,8 +306,8 @@ def test_a_tiny_run_passes_and_loses_nothing() -> None:
     assert done.returncode == 0, done.stdout + done.stderr
     assert "| lost | 0 | 0 | yes |" in done.stdout
     counts = dict(re.findall(r"\| messages (sent|acked) \| (\d+) \|", done.stdout))
-    # 10 a second for 4 s; k6 may begin or end one early or late.
-    assert 30 <= int(counts["sent"]) <= 44
+    # 10 a second for 4 s, at random moments.
+    assert 15 <= int(counts["sent"]) <= 80
     assert counts["acked"] == counts["sent"]
     assert " in, " in done.stdout
     assert (REPOSITORY / "build" / "load" / "ci.md").exists()

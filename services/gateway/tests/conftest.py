@@ -6,6 +6,7 @@ whole run takes minutes.
 
 import logging
 import os
+import signal
 from collections.abc import Iterator
 
 import pytest
@@ -14,6 +15,10 @@ import structlog
 for _name in [name for name in os.environ if name.startswith("STORM_")]:
     # At import, before anything of ours is: fixtures and subprocesses see it gone, too.
     del os.environ[_name]
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # So begins what a shell starts in the background, and hands it on to the programs under test.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 LONGEST = (
     "test_audit",
