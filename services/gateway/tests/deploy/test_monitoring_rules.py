@@ -69,7 +69,7 @@ def test_every_alert_says_how_urgent_it_is_and_where_help_is() -> None:
         assert rule["labels"] == {"severity": rule["labels"]["severity"]}
         assert rule["labels"]["severity"] in ("page", "ticket")
         assert set(rule["annotations"]) == {"summary", "runbook_url"}
-        wanted = f"{{{{ $externalLabels.docs }}}}/runbook.md#{name.lower()}"
+        wanted = f"{{{{ $externalLabels.runbook }}}}#{name.lower()}"
         assert rule["annotations"]["runbook_url"] == wanted
 
 
