@@ -162,6 +162,8 @@ async def _run(
         if scenario.expects_fault and not arena.timeline.faults:
             result.failed.append("the fault did not happen")
         await _conclude(load, arena.timeline, options, result, config)
+        # Clients may know fewer addresses than there are nodes: a proxy's.
+        result.settings["nodes"] = str(len(arena.stack.nodes))
         died = await asyncio.to_thread(arena.stack.died)
         if died:
             result.failed.append(f"a process ended by itself: {died}")
