@@ -5,7 +5,7 @@
 set -eu
 
 folder=$1
-packages="nginx haproxy liblua5.3-0 libopentracing1 libopentracing-c-wrapper0"
+packages="nginx haproxy"
 
 [ -e "$folder/.complete" ] && exit
 if ! command -v apt-get >/dev/null || ! command -v dpkg-deb >/dev/null; then
@@ -17,8 +17,13 @@ rm -rf "$folder"
 mkdir -p "$folder/packages"
 cd "$folder/packages"
 echo "fetching nginx and HAProxy for the tests" >&2
-# shellcheck disable=SC2086  several words
-fetch() { apt-get download -qq -o APT::Sandbox::User=root $packages >fetch.log 2>&1; }
+# Libraries that a machine without HAProxy lacks. What they are called differs by release.
+libraries() {
+    apt-cache depends --recurse --no-recommends --no-suggests --no-conflicts --no-breaks \
+        --no-replaces --no-enhances haproxy 2>/dev/null | grep -E '^lib(lua|opentracing)' || true
+}
+# shellcheck disable=SC2046,SC2086  several words
+fetch() { apt-get download -qq -o APT::Sandbox::User=root $packages $(libraries) >fetch.log 2>&1; }
 # Package lists may be missing or old; only root may renew them.
 if ! fetch && ! { [ "$(id -u)" = 0 ] && apt-get update -qq >update.log 2>&1 && fetch; }; then
     tail -n 3 fetch.log >&2
