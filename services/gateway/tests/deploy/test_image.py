@@ -6,7 +6,9 @@ instructions are carried out in a layer over this machine's file system (image_b
 comes out runs as the user of the image, with a root that cannot be written.
 """
 
+import json
 import re
+import runpy
 import socket
 import subprocess
 import sys
@@ -76,6 +78,25 @@ def test_the_builder_is_sent_nothing_else() -> None:
         assert not re.search(r"(^|/)(tests?|node_modules|__pycache__|\.env[^/]*|web)/", name), name
 
 
+@pytest.mark.parametrize(
+    "path",
+    [
+        ".git/config",
+        ".storm/secret",
+        ".env",
+        "frontend/.env.local",
+        "compose.override.yaml",
+        "services/gateway/.storm/secret",
+        "services/gateway/tests/conftest.py",
+        "frontend/node_modules/vue/index.js",
+        "deploy/systemd/storm.env.example",
+    ],
+)
+def test_what_is_secret_or_only_for_work_is_never_sent_to_the_builder(path: str) -> None:
+    """Whether it is in this tree or not."""
+    assert Ignore((ROOT / ".dockerignore").read_text("utf-8")).excludes(path)
+
+
 def test_the_ignored_files_are_read_as_docker_reads_them() -> None:
     ignore = Ignore("*\n!src\n# a remark\nsrc/web\n**/__pycache__\n!src/web/keep.txt\n*.log\n")
     for path in ("README", ".git/config", "src/web/index.html", "src/a/b/__pycache__/c.pyc"):
@@ -127,6 +148,19 @@ def test_what_runs_is_not_root_and_ends_with_time_to_drain() -> None:
     }
     wanted = ("title", "description", "licenses", "version", "revision", "created")
     assert {f"org.opencontainers.image.{name}" for name in wanted} <= labels
+
+
+def test_its_health_is_whether_the_process_lives() -> None:
+    (check,) = dockerfile.of("storm", "HEALTHCHECK")
+    command, path = json.loads(check.text.removeprefix("CMD"))
+    assert path == "/healthz"
+    (copied,) = (each for each in dockerfile.of("storm", "COPY") if "healthcheck" in each.text)
+    source, target = copied.words
+    assert Path(target).name == command
+    # It gives up first, so that there is a reason to read.
+    patience = runpy.run_path(str(ROOT / source))["TIMEOUT_SECONDS"]
+    assert patience < int(check.flags["timeout"].removesuffix("s"))
+    assert int(check.flags["start-period"].removesuffix("s")) >= 30
 
 
 def test_what_is_set_are_settings_that_there_are() -> None:
@@ -200,6 +234,10 @@ def test_the_image_runs_for_its_user_on_a_read_only_root(
     container = Container(image, tmp_path / "log")
     try:
         container.wait()
+        # As the image asks.
+        (check,) = dockerfile.of("storm", "HEALTHCHECK")
+        asked = json.loads(check.text.removeprefix("CMD"))
+        assert image.run(*asked, **container.settings).stdout == "200 ok\n"
         assert container.health("/healthz") == (0, "200 ok\n")
         assert container.health("/readyz")[0] == 0
         status, said = container.health("/nothing")
