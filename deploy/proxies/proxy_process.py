@@ -134,6 +134,8 @@ class Proxy:
 
     def _haproxy(self) -> list[str]:
         changes = {
+            # Whether there is such a user is a matter of the machine.
+            "    user haproxy\n    group haproxy\n": "",
             "bind :80\n": f"bind 127.0.0.1:{free_port()}\n",
             "bind :443 ssl crt /etc/haproxy/storm.pem": f"bind 127.0.0.1:{self.port}"
             + (f" ssl crt {self.certificate}" if self.certificate else ""),

@@ -44,7 +44,8 @@ def text_of(name: str) -> str:
 
 def documents() -> list[Path]:
     """Every document that people write."""
-    return sorted([*ROOT.glob("*.md"), *DOCS.rglob("*.md"), *ROOT.glob("services/*/README.md")])
+    elsewhere = [*ROOT.glob("services/*/README.md"), ROOT / "deploy/README.md"]
+    return sorted([*ROOT.glob("*.md"), *DOCS.rglob("*.md"), *elsewhere])
 
 
 def section(document: str, heading: str) -> str:

@@ -1,5 +1,7 @@
 # ruff: noqa: S603 what is started here stands in the repository
-"""nginx, HAProxy and Caddy, as deploy/proxies/ configures them, before real nodes."""
+"""nginx, HAProxy and Caddy, as deploy/proxies/ configures them, before real nodes; and nginx with
+what the Ingress of deploy/kubernetes/ asks its controller for.
+"""
 
 import asyncio
 import json
@@ -15,6 +17,7 @@ from typing import Any
 import httpx2
 import pytest
 import websockets.asyncio.client
+from ingress_proxy import Ingress, annotations, directives
 from proxy_process import KINDS, Proxy, free_port, program
 from rolling import BehindProxies
 from websockets.exceptions import ConnectionClosed, InvalidStatus
@@ -194,7 +197,7 @@ def test_people_get_in_and_say_much_by_tls_and_no_log_has_their_token(
     assert re.search(r"/ws\b", proxy.said)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", [*KINDS, "ingress"])
 def test_the_forwarded_address_counts_from_a_trusted_proxy_alone(
     kind: str, tmp_path: Path, certificate: Path, cleanup: ExitStack
 ) -> None:
@@ -226,7 +229,8 @@ def test_the_forwarded_address_counts_from_a_trusted_proxy_alone(
     for name, node in nodes.items():
         node.wait()
         token = log_in(node)
-        proxy = Proxy(kind, tmp_path / f"proxy-{name}", [node.address], certificate)
+        places = (tmp_path / f"proxy-{name}", [node.address], certificate)
+        proxy = Ingress("nginx", *places) if kind == "ingress" else Proxy(kind, *places)
         start_proxy(cleanup, proxy)
         wait_for(proxy)
         for address in ("127.0.0.2", "127.0.0.3"):
@@ -252,35 +256,49 @@ def test_three_minutes_of_silence_are_survived_because_the_node_pings(
     silent.wait()
     tokens = {node: log_in(node) for node in (pinging, silent)}
 
-    async def survives(kind: str, node: Here) -> bool:
-        name = f"{kind}-{node.folder.name}"
-        seconds = 90.0 / FASTER
-        proxy = Proxy(kind, tmp_path / name, [node.address], certificate, silence_seconds=seconds)
+    cases: dict[str, tuple[Proxy, Here]] = {}
+    for name, node in (("pinged", pinging), ("silent", silent)):
+        for kind in (kind for kind in KINDS if program(kind)):
+            places = (tmp_path / f"{kind}-{name}", [node.address], certificate)
+            cases[f"{kind} {name}"] = (Proxy(kind, *places, silence_seconds=90 / FASTER), node)
+        if program("nginx"):
+            # An hour by its annotations; a minute where the controller is asked for nothing.
+            for asked, what in ((annotations(), "ingress"), ({}, "unasked-ingress")):
+                places = (tmp_path / f"{what}-{name}", [node.address], certificate)
+                ingress = Ingress("nginx", *places, asked=asked, faster=FASTER)
+                cases[f"{what} {name}"] = (ingress, node)
+
+    async def survives(name: str) -> bool:
+        proxy, node = cases[name]
         await asyncio.to_thread(start_proxy, cleanup, proxy)
         await asyncio.to_thread(wait_for, proxy)
         async with connect(proxy, tokens[node]) as connection:
-            await say(connection, "first", f"{name}-1")
+            await say(connection, "first", f"{name}-1".replace(" ", "-"))
             await asyncio.sleep(SILENCE_SECONDS)
             try:
-                await say(connection, "and now", f"{name}-2")
+                await say(connection, "and now", f"{name}-2".replace(" ", "-"))
             except ConnectionClosed:
                 return False
             return True
 
     async def all_of_them() -> dict[str, bool]:
-        kinds = [kind for kind in KINDS if program(kind)]
-        cases = [(kind, node) for kind in kinds for node in (pinging, silent)]
         async with asyncio.timeout(WAIT_SECONDS):
-            found = await asyncio.gather(*(survives(*case) for case in cases))
-        names = (f"{kind} {'pinged' if node is pinging else 'silent'}" for kind, node in cases)
-        return dict(zip(names, found, strict=True))
+            found = await asyncio.gather(*map(survives, cases))
+        return dict(zip(cases, found, strict=True))
 
     found = asyncio.run(all_of_them())
     # Without pings, those that have a limit cut it: it is the pings that keep it.
-    expected = {f"{kind} pinged": True for kind in KINDS}
-    expected |= {"nginx silent": False, "haproxy silent": False, "caddy silent": True}
-    assert found == {name: expected[name] for name in found}
+    expected = dict.fromkeys(cases, True)
+    cut = {"nginx silent", "haproxy silent", "unasked-ingress silent"}
+    expected |= dict.fromkeys(cut & set(cases), False)
+    assert found == expected
     assert found, "no proxy is here"
+
+
+def test_an_annotation_that_nobody_here_knows_is_a_fault() -> None:
+    assert {"proxy-read-timeout", "proxy-send-timeout"} <= set(annotations())
+    with pytest.raises(KeyError, match="upstream-hash-by"):
+        directives(annotations() | {"upstream-hash-by": "$remote_addr"})
 
 
 async def test_nodes_restart_in_turn_behind_each_proxy_and_no_message_is_lost(
