@@ -15,7 +15,7 @@ def cells(table: str) -> tuple[set[str], set[str]]:
     rows = [line.split("|") for line in table.splitlines() if re.match(r"\| (?:`|\|)", line)]
     configurations, tests = (
         {name for row in rows for name in re.findall(r"`([^`]+)`", row[column])}
-        for column in (1, 3)
+        for column in (1, 2)
     )
     return configurations, tests
 
@@ -29,16 +29,22 @@ def shipped() -> list[Path]:
 
 def faults(table: str) -> list[str]:
     configurations, tests = cells(table)
-    found = [f"there is no {name}" for name in configurations if not (ROOT / name).exists()]
-    found += [f"there is no test {name}" for name in tests if not (TESTS / name).is_file()]
+    places = {name: f"deploy/{name}" for name in configurations if (TABLE.parent / name).exists()}
+    places |= {name: name for name in configurations - places.keys() if (ROOT / name).exists()}
+    found = [f"there is no {name}" for name in configurations - places.keys()]
+    found += [
+        f"there is no test {name}"
+        for name in tests
+        if not any((folder / name).is_file() for folder in (TESTS / "deploy", TESTS))
+    ]
     found += [
         f"no test is named for {path}"
         for path in shipped()
-        if not any(path.is_relative_to(name) for name in configurations)
+        if not any(path.is_relative_to(place) for place in places.values())
     ]
-    there = {f"deploy/{path.name}" for path in (TESTS / "deploy").glob("test_*.py")}
+    there = {path.name for path in (TESTS / "deploy").glob("test_*.py")}
     # Releases are no configuration, and this is about the table.
-    others = there - tests - {"deploy/test_release.py", "deploy/test_shipped.py"}
+    others = there - tests - {"test_release.py", "test_shipped.py"}
     return found + [f"{name} holds nothing that is named" for name in sorted(others)]
 
 
@@ -49,12 +55,12 @@ def test_each_shipped_configuration_has_a_test_that_is_there() -> None:
 def test_a_table_that_leaves_something_out_or_names_what_is_not_there_is_refused() -> None:
     table = TABLE.read_text("utf-8")
     assert "no test is named for deploy/sysctl/90-storm.conf" in faults(
-        table.replace("`deploy/sysctl/`", "`deploy/systemd/`")
+        table.replace("`sysctl/`", "`systemd/`")
     )
-    assert "there is no deploy/helm" in faults(table.replace("`deploy/sysctl/`", "`deploy/helm`"))
-    assert "there is no test deploy/test_images.py" in faults(
+    assert "there is no helm/" in faults(table.replace("`sysctl/`", "`helm/`"))
+    assert "there is no test test_images.py" in faults(
         table.replace("test_image.py", "test_images.py")
     )
-    assert "deploy/test_image.py holds nothing that is named" in faults(
-        table.replace("`deploy/test_image.py`", "`deploy/test_compose.py`")
+    assert "test_image.py holds nothing that is named" in faults(
+        table.replace("`test_image.py`", "`test_compose.py`")
     )
