@@ -50,16 +50,21 @@ export function useSwitcher(query: Ref<string>, open: Ref<boolean>) {
 
   const wanted = computed(() => query.value.trim().replace(/^[#@]/, ''))
 
-  watch(open, (is) => {
-    forget()
-    others.value = []
-    if (!is) return
-    // Without them one still gets to all that is one's own.
-    channels.browse('').then(
-      (found) => (others.value = found),
-      () => undefined,
-    )
-  })
+  // At once, too: the first time it is opened, it is made open.
+  watch(
+    open,
+    (is) => {
+      forget()
+      others.value = []
+      if (!is) return
+      // Without them one still gets to all that is one's own.
+      channels.browse('').then(
+        (found) => (others.value = found),
+        () => undefined,
+      )
+    },
+    { immediate: true },
+  )
 
   function forget(): void {
     turn += 1
