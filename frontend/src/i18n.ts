@@ -37,6 +37,14 @@ export function browserLocale(languages: readonly string[] = navigator.languages
   return 'en'
 }
 
+/** As people write times and numbers where the browser says that it is: 14:05 in London. */
+export function regionOf(
+  locale: string,
+  languages: readonly string[] = navigator.languages,
+): string {
+  return languages.find((each) => each.toLowerCase().split('-')[0] === locale) ?? locale
+}
+
 const loaded = new Set<Locale>()
 
 /** Loads a language and shows it; screen readers are told by <html lang>. */

@@ -1,6 +1,8 @@
 import { computed } from 'vue'
 import { useI18n } from 'vue-i18n'
 
+import { regionOf } from '@/i18n'
+
 const DAY = 86_400_000
 
 const midnight = (time: Date): number =>
@@ -45,8 +47,8 @@ export function datesOf(locale: string): Dates {
   return made
 }
 
-/** Times and days in the language of the page. */
+/** Times and days in the language of the page, as they are written where one is. */
 export function useDates() {
   const { locale } = useI18n()
-  return computed(() => datesOf(locale.value))
+  return computed(() => datesOf(regionOf(locale.value)))
 }

@@ -1,6 +1,8 @@
 import { computed } from 'vue'
 import { useI18n } from 'vue-i18n'
 
+import { regionOf } from '@/i18n'
+
 const UNITS = ['byte', 'kilobyte', 'megabyte', 'gigabyte', 'terabyte']
 const SPANS = [
   ['day', 86_400],
@@ -65,5 +67,5 @@ export type Formats = ReturnType<typeof formatsOf>
 
 export function useFormats() {
   const { locale } = useI18n()
-  return computed(() => formatsOf(locale.value))
+  return computed(() => formatsOf(regionOf(locale.value)))
 }

@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest'
 
 import { datesOf } from '@/composables/useDates'
+import { regionOf } from '@/i18n'
 
 const now = new Date(2026, 2, 2, 9)
 const daysAgo = (days: number): string => new Date(2026, 2, 2 - days, 23).toISOString()
@@ -17,5 +18,18 @@ describe('days', () => {
     expect(datesOf('en').day(daysAgo(2), now)).toBe('Saturday, February 28')
     expect(datesOf('fr').day(daysAgo(2), now)).toBe('Samedi 28 février')
     expect(datesOf('en').day(new Date(2025, 11, 31).toISOString(), now)).toContain('2025')
+  })
+})
+
+describe('where one is', () => {
+  it('decides how times are written, within the language of the page', () => {
+    expect(regionOf('en', ['fr-CA', 'en-GB', 'en-US'])).toBe('en-GB')
+    expect(regionOf('fr', ['en-GB', 'fr-CA'])).toBe('fr-CA')
+    expect(datesOf('en-GB').time(new Date(2026, 2, 2, 14, 5).toISOString())).toBe('14:05')
+  })
+
+  it('is anybody’s guess when the browser does not ask for the language', () => {
+    expect(regionOf('fr', ['en-GB'])).toBe('fr')
+    expect(regionOf('en', [])).toBe('en')
   })
 })
