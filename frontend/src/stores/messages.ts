@@ -1,5 +1,5 @@
 import { defineStore } from 'pinia'
-import { watch } from 'vue'
+import { shallowRef, watch } from 'vue'
 
 import { asApiError, messages as api } from '@/api'
 import type { Message } from '@/protocol'
@@ -239,6 +239,11 @@ export const useMessagesStore = defineStore('messages', () => {
 
   /** What the outbox holds, so that a channel that is opened later shows it too. */
   let entries: OutboxEntry[] = []
+  /** Those that the server refused, wherever they were written. */
+  const refused = shallowRef<OutboxEntry[]>([])
+
+  const refusedIn = (channelId: number): OutboxEntry[] =>
+    refused.value.filter(({ channel_id }) => channel_id === channelId)
 
   async function send(channelId: number, payload: string): Promise<void> {
     typing.sent(channelId)
@@ -250,6 +255,7 @@ export const useMessagesStore = defineStore('messages', () => {
     const there = new Set(now.map(({ ref }) => ref))
     const gone = entries.filter(({ ref }) => !there.has(ref))
     entries = now
+    refused.value = now.filter(({ state }) => state === 'failed')
     for (const entry of now) timelines.get(entry.channel_id)?.rows.put(entry)
     // Sent ones have found their row by their ack before; these were given up.
     for (const { ref, channel_id } of gone) timelines.get(channel_id)?.rows.gone(ref)
@@ -306,7 +312,7 @@ export const useMessagesStore = defineStore('messages', () => {
   function clear(): void {
     for (const timeline of timelines.values()) timeline.empty()
     timelines.clear()
-    entries = []
+    entries = refused.value = []
   }
 
   return {
@@ -321,6 +327,7 @@ export const useMessagesStore = defineStore('messages', () => {
     retry,
     discard,
     lastOwn,
+    refusedIn,
     apply,
     acked,
     outboxChanged,

@@ -9,6 +9,7 @@ import ChannelList from '@/components/ChannelList.vue'
 import { i18n, setLocale } from '@/i18n'
 import { useChannelsStore, type ChannelEntry } from '@/stores/channels'
 import { useDraftsStore } from '@/stores/drafts'
+import { useMessagesStore } from '@/stores/messages'
 import { usePresenceStore } from '@/stores/presence'
 import { useUsersStore } from '@/stores/users'
 
@@ -91,6 +92,25 @@ describe('the list of channels', () => {
     open(entryOf(1, { name: 'begun' }), entryOf(2, { name: 'untouched' }))
     expect(link('begun').text()).toContain('Draft')
     expect(link('untouched').text()).not.toContain('Draft')
+  })
+
+  it('says where something was refused, which one would not see from elsewhere', () => {
+    open(entryOf(1, { name: 'refused' }), entryOf(2, { name: 'fine' }))
+    useMessagesStore().outboxChanged([
+      {
+        ref: 'r',
+        user_id: 'me',
+        channel_id: 1,
+        payload: 'too late',
+        created_at: '2026-01-31T12:00:00.000Z',
+        state: 'failed',
+        error: { code: 'forbidden', message: '' },
+      },
+    ])
+    return nextTick(() => {
+      expect(link('refused').text()).toContain('Not sent')
+      expect(link('fine').text()).not.toContain('Not sent')
+    })
   })
 
   it('offers to browse or to create when there is none', () => {
