@@ -52,7 +52,25 @@ let turn: Promise<unknown> = Promise.resolve()
 
 function inTurn<T>(work: () => Promise<T>): Promise<T> {
   const locks = (navigator as { locks?: LockManager }).locks
-  if (locks) return locks.request(LOCK, work)
+  if (locks) return withLock(locks, work)
+  return withoutLock(work)
+}
+
+async function withLock<T>(locks: LockManager, work: () => Promise<T>): Promise<T> {
+  let began = false
+  try {
+    return await locks.request(LOCK, () => {
+      began = true
+      return work()
+    })
+  } catch (error) {
+    if (began) throw error
+    // Where storage is refused, so are locks.
+    return withoutLock(work)
+  }
+}
+
+function withoutLock<T>(work: () => Promise<T>): Promise<T> {
   const mine = turn.then(work)
   turn = mine.catch(() => undefined)
   return mine

@@ -17,10 +17,22 @@ export interface OutboxOptions {
 
 const SHORTEST_MS = 250
 
-const alone: Exclusively = (name, work) =>
-  typeof navigator !== 'undefined' && 'locks' in navigator
-    ? navigator.locks.request(name, work)
-    : work()
+const alone: Exclusively = async (name, work) => {
+  const locks =
+    typeof navigator === 'undefined' ? undefined : (navigator as { locks?: LockManager }).locks
+  let began = false
+  try {
+    if (locks)
+      return await locks.request(name, () => {
+        began = true
+        return work()
+      })
+  } catch (error) {
+    // Browsers that refuse storage to a page refuse locks, too; the ref is enough.
+    if (began) throw error
+  }
+  return work()
+}
 
 /**
  * What was written and is not known to be stored. Kept before the first attempt and until the ack;

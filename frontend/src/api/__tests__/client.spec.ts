@@ -190,6 +190,14 @@ describe('an access token that has expired', () => {
     })
     expect(await api.channels.list()).toEqual([])
   })
+
+  it('is renewed where storage is refused, and locks with it', async () => {
+    const request = () => Promise.reject(new DOMException('storage', 'SecurityError'))
+    vi.stubGlobal('navigator', { locks: { request } })
+    expect(await api.channels.list()).toEqual([])
+    expect(count('/auth/refresh')).toBe(1)
+    vi.unstubAllGlobals()
+  })
 })
 
 describe('the resources', () => {

@@ -124,6 +124,21 @@ test('pages of a browser with locks take them, by user and channel', async () =>
   expect(post.payloads).toEqual(['a'])
 })
 
+test('a browser that refuses locks, as it does where storage is refused, sends all the same', async () => {
+  const request = () => Promise.reject(new DOMException('storage', 'SecurityError'))
+  vi.stubGlobal('navigator', { locks: { request } })
+  const post = new Post()
+  const outbox = new Outbox(new MemoryOutboxStorage(), post.send, {
+    userId: 'alice',
+    environment: new FakeWorld(),
+  })
+  await write(outbox, 'a')
+  await settle()
+  expect(post.payloads).toEqual(['a'])
+  await post.refuses('forbidden')
+  expect(states(outbox)).toEqual(['a failed'])
+})
+
 test('a browser without locks sends all the same', async () => {
   vi.stubGlobal('navigator', {})
   const post = new Post()
