@@ -1,4 +1,4 @@
-import { expect, Person, test } from './support/test'
+import { Client, expect, Person, test } from './support/test'
 
 // Ways to smuggle script into text, of the kinds that OWASP's page on filter evasion lists.
 const HOSTILE = [
@@ -78,4 +78,76 @@ test('hostile texts are text: in messages, names and topics', async ({ gateway, 
     await link.click({ trial: true }).catch(() => undefined)
   await expect(page).not.toHaveTitle(/owned|^1$/)
   expect(asked.filter((url) => !url.startsWith(gateway.url) && !url.startsWith('ws:'))).toEqual([])
+})
+
+test('long names, long words and other scripts fit on a phone', async ({ gateway, enter }) => {
+  const long = await Person.register(gateway, 'long', 'W'.repeat(64))
+  const name = 'M'.repeat(80)
+  const channel = await long.createChannel(name, 'public', 'T'.repeat(250))
+  await Person.register(gateway, 'alice').then((alice) => alice.join(channel))
+  for (const text of [
+    'x'.repeat(4000),
+    `https://example.org/${'a'.repeat(500)}`,
+    `\`\`\`\n${'code '.repeat(100)}\n\`\`\``,
+    `| ${'head | '.repeat(12)}\n|${'-|'.repeat(12)}\n| ${'cell | '.repeat(12)}`,
+    'مرحبا بالعالم!',
+    '👨‍👩‍👧‍👦🏳️‍🌈👍🏽'.repeat(20),
+  ])
+    await long.say(channel, text)
+  const { page } = await enter('alice', {
+    path: `/c/${channel}`,
+    viewport: { width: 360, height: 740 },
+    hasTouch: true,
+    isMobile: true,
+  })
+  await expect(page.getByText('مرحبا بالعالم!')).toBeVisible()
+  expect(
+    await page.getByText('مرحبا بالعالم!').evaluate((p) => getComputedStyle(p).unicodeBidi),
+  ).toBe('plaintext')
+  // Text that is cut off at the edge, not by an ellipsis and not by a block that scrolls sideways.
+  const cut = () =>
+    page.evaluate(() =>
+      [...document.querySelectorAll<HTMLElement>('main p, main h1, main h2, main a')]
+        .filter((element) => element.closest('.truncate, pre, .sr-only') === null)
+        .filter((element) => element.getBoundingClientRect().right > innerWidth + 1)
+        .map(({ outerHTML }) => outerHTML.slice(0, 120)),
+    )
+  for (let step = 0; step < 25; step++) {
+    expect(await cut()).toEqual([])
+    await page.getByRole('log').evaluate((log) => (log.scrollTop -= log.clientHeight / 2))
+    await page.waitForTimeout(30)
+  }
+  await expect(page.getByText(name, { exact: false }).first()).toBeVisible()
+  expect(await page.evaluate(() => document.documentElement.scrollWidth)).toBeLessThanOrEqual(360)
+})
+
+test('a browser that refuses storage and locks can be used, but for what outlives the page', async ({
+  gateway,
+  browser,
+}) => {
+  const bob = await Person.register(gateway, 'bob')
+  await Person.register(gateway, 'alice')
+  await bob.join(1)
+  const context = await browser.newContext()
+  await context.addInitScript(() => {
+    const refused = () => {
+      throw new DOMException('refused', 'SecurityError')
+    }
+    for (const name of ['indexedDB', 'localStorage', 'sessionStorage'])
+      Object.defineProperty(window, name, { get: refused })
+    Object.defineProperty(navigator.locks, 'request', {
+      value: () => Promise.reject(new DOMException('refused', 'SecurityError')),
+    })
+  })
+  const client = new Client(await context.newPage(), gateway)
+  await client.logIn('alice', '/c/1')
+  await client.say('without any storage')
+  await expect(client.message('without any storage')).toHaveAttribute('data-state', 'sent')
+  await bob.say(1, 'heard')
+  await expect(client.message('heard')).toBeVisible()
+  await client.page.goto(`${gateway.url}/settings`)
+  await client.page.getByText('Dark', { exact: true }).click()
+  await expect(client.page.locator('html')).toHaveClass(/dark/)
+  expect(client.faults).toEqual([])
+  await context.close()
 })

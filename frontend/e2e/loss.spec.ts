@@ -129,6 +129,78 @@ test('a refused message says why in plain words, and can be given up', async ({
   })
 })
 
+test('what was written for a channel that is gone is still there to be copied', async ({
+  gateway,
+  enter,
+}) => {
+  const owner = await Person.register(gateway, 'owner')
+  const alice = await Person.register(gateway, 'alice')
+  const channel = await owner.createChannel('workshop')
+  await alice.join(channel)
+  const client = await enter('alice', { path: `/c/${channel}` })
+  const { page } = client
+  await expect(page.getByRole('heading', { name: /workshop/ })).toBeVisible()
+  await gateway.kill()
+  await expect(page.getByRole('button', { name: 'Try now' })).toBeVisible()
+  await client.say('three pages of thought')
+  await gateway.start()
+  await owner.ask('PUT', `/channels/${channel}/bans/alice`)
+  const unsent = page.getByRole('region', { name: 'What you wrote here was not sent' })
+  await expect(unsent).toContainText('three pages of thought', { timeout: 45_000 })
+  await unsent.getByRole('button', { name: 'Discard' }).click()
+  await expect(unsent).toHaveCount(0)
+})
+
+test('a message that was refused says why, is sent again on request, and goes out once', async ({
+  gateway,
+  enter,
+}) => {
+  test.setTimeout(120_000)
+  await Person.register(gateway, 'alice')
+  const alice = await enter('alice', { path: '/c/1' })
+  await alice.say('short')
+  await expect(alice.message('short')).toHaveAttribute('data-state', 'sent')
+  const text = 'a long story '.repeat(20).trim()
+  await gateway.kill()
+  await expect(alice.page.getByRole('button', { name: 'Try now' })).toBeVisible()
+  await alice.say(text)
+  await gateway.start({ STORM_PAYLOAD_CHARACTERS: '100' })
+  const row = alice.message('a long story')
+  await expect(row).toHaveAttribute('data-state', 'failed', { timeout: 45_000 })
+  await expect(row).toContainText('Not sent. This is too long.')
+  await gateway.kill()
+  await gateway.start()
+  await expect(alice.page.locator('[data-banner="waiting"]')).toHaveCount(0, { timeout: 45_000 })
+  await row.getByRole('button', { name: 'Send again' }).click()
+  await expect(row).toHaveAttribute('data-state', 'sent', { timeout: 20_000 })
+  const stored = (await (await Person.register(gateway, 'reader')).history(1)).map(
+    ({ payload }) => payload,
+  )
+  expect(stored).toEqual(['short', text])
+})
+
+test.describe('with tokens that live for a few seconds', () => {
+  test.use({ settings: { STORM_ACCESS_TOKEN_SECONDS: '14', STORM_TOKEN_EXPIRING_SECONDS: '9' } })
+
+  test('the token is renewed on the live connection, which lasts', async ({ gateway, enter }) => {
+    await Person.register(gateway, 'alice')
+    const alice = await enter('alice')
+    const opened: string[] = []
+    const renewed: string[] = []
+    alice.page.on('websocket', (socket) => {
+      opened.push(socket.url())
+      socket.on('framesent', ({ payload }) => {
+        if (String(payload).includes('"authenticate"')) renewed.push('renewed')
+      })
+    })
+    await alice.open(1)
+    await expect.poll(() => renewed.length, { timeout: 40_000 }).toBeGreaterThan(2)
+    await alice.say('still here')
+    await expect(alice.message('still here')).toHaveAttribute('data-state', 'sent')
+    expect(opened).toHaveLength(1)
+  })
+})
+
 test('a slow network delays and loses nothing', async ({ gateway, enter }) => {
   await Person.register(gateway, 'alice')
   const bob = await Person.register(gateway, 'bob')
@@ -162,7 +234,7 @@ test('the page and `storm tail` show the same conversation, through a restart of
   await Person.register(gateway, 'bob')
   await alice.say(1, 'said before either was there')
   const page = await enter('alice', { path: '/c/1' })
-  const tail = gateway.tail(1, 'bob')
+  const tail = gateway.tail(1, 'bob', '--json')
   try {
     await expect.poll(tail.shown).toEqual(['said before either was there'])
     for (let number = 0; number < 5; number++) await page.say(`before the restart ${number}`)

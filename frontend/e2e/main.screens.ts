@@ -139,3 +139,54 @@ test('pictures of each main screen', async ({ browser, gateway }) => {
       await root.context().close()
     }
 })
+
+test('one conversation in the page and in `storm tail`, through a restart', async ({
+  browser,
+  gateway,
+}) => {
+  test.setTimeout(120_000)
+  const bob = await Person.register(gateway, 'bob', 'Bob')
+  await Person.register(gateway, 'ada', 'Ada Lovelace')
+  await bob.join(1)
+  const viewport = { width: 760, height: 620 }
+  const page = await enter(browser, gateway, { viewport, reducedMotion: 'reduce' as const })
+  await page.goto(`${gateway.url}/c/1`)
+  const composer = page.getByRole('textbox', { name: /^Write to/ })
+  const write = async (text: string) => {
+    await composer.fill(text)
+    await composer.press('Enter')
+  }
+  const tail = gateway.tail(1, 'bob')
+  await expect.poll(tail.printed).toContain('online')
+  await write('Written before the restart')
+  await expect.poll(tail.printed).toContain('Written before the restart')
+  await gateway.drain()
+  await write('Written while the gateway was away')
+  await write('This one, too')
+  await gateway.start()
+  await expect(page.locator('[data-state="pending"]')).toHaveCount(0, { timeout: 45_000 })
+  await expect.poll(tail.printed, { timeout: 45_000 }).toContain('This one, too')
+  await bob.say(1, 'I read it all, once and in order')
+  await expect.poll(tail.printed).toContain('once and in order')
+  await expect(page.locator('[data-message]').last()).toContainText('once and in order')
+  await page.waitForTimeout(4_000)
+  const left = (await page.screenshot()).toString('base64')
+  const lines = tail.printed()
+  await tail.end()
+
+  // What both showed, beside each other.
+  const both = await (
+    await browser.newContext({ deviceScaleFactor: 2, viewport: { width: 1520, height: 620 } })
+  ).newPage()
+  await both.setContent(
+    `<body style="margin:0;display:flex;background:#101117;height:620px">
+       <img src="data:image/png;base64,${left}" width="760" height="620" alt="">
+       <pre style="margin:0;padding:24px;color:#e9eaf1;font:15px/1.7 monospace;white-space:pre-wrap"></pre>`,
+  )
+  await both.locator('pre').evaluate((pre, text) => {
+    pre.textContent = `$ storm tail general --as bob\n${text}`
+  }, lines)
+  await both.screenshot({ path: `${FOLDER}/page-and-tail.png` })
+  await both.context().close()
+  await page.context().close()
+})

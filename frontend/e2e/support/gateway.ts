@@ -52,7 +52,8 @@ export class Gateway {
     return join(this.folder, 'data')
   }
 
-  async start(): Promise<void> {
+  /** @param settings beside those that it has, until it ends. */
+  async start(settings: Record<string, string> = {}): Promise<void> {
     this.said = ''
     const child = spawn(STORM, ['serve'], {
       env: {
@@ -62,6 +63,7 @@ export class Gateway {
         STORM_AUTH_RATE_LIMIT_ENABLED: 'false',
         STORM_ADMINS: 'root',
         ...this.settings,
+        ...settings,
       },
       stdio: ['ignore', 'pipe', 'pipe'],
     })
@@ -105,19 +107,27 @@ export class Gateway {
     if (code !== 0) throw new Error(`storm ${args.join(' ')} ended with ${code}:\n${said}`)
   }
 
-  /** `storm tail --json` of a channel, as it is used in a terminal; gives what it has shown. */
-  tail(channelId: number, userId: string): { shown: () => string[]; end: () => Promise<void> } {
+  /** `storm tail` of a channel, as it is used in a terminal; with `--json`, `shown` knows the texts. */
+  tail(
+    channelId: number,
+    userId: string,
+    ...more: string[]
+  ): { printed: () => string; shown: () => string[]; end: () => Promise<void> } {
     const child = spawn(
       STORM,
-      ['tail', String(channelId), '--as', userId, '--json', '--url', this.url],
+      ['tail', String(channelId), '--as', userId, ...more, '--url', this.url],
       {
         env: { ...withoutSettings(), STORM_DATA_DIR: this.dataDir },
-        stdio: ['ignore', 'pipe', 'inherit'],
+        stdio: ['ignore', 'pipe', 'pipe'],
       },
     )
     let text = ''
-    child.stdout.on('data', (more: Buffer) => (text += more.toString()))
+    let printed = ''
+    child.stdout.on('data', (part: Buffer) => (text += part.toString()))
+    for (const stream of [child.stdout, child.stderr])
+      stream.on('data', (part: Buffer) => (printed += part.toString()))
     return {
+      printed: () => printed,
       shown: () =>
         text
           .split('\n')

@@ -57,7 +57,7 @@ function inTurn<T>(work: () => Promise<T>): Promise<T> {
 }
 
 async function withLock<T>(locks: LockManager, work: () => Promise<T>): Promise<T> {
-  let began = false
+  let began = false as boolean
   try {
     return await locks.request(LOCK, () => {
       began = true

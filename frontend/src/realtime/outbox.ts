@@ -20,7 +20,7 @@ const SHORTEST_MS = 250
 const alone: Exclusively = async (name, work) => {
   const locks =
     typeof navigator === 'undefined' ? undefined : (navigator as { locks?: LockManager }).locks
-  let began = false
+  let began = false as boolean
   try {
     if (locks)
       return await locks.request(name, () => {

@@ -11,6 +11,7 @@ afterEach(() => {
 function overHttp(allowed: boolean): string[] {
   const copied: string[] = []
   vi.stubGlobal('navigator', {})
+  // eslint-disable-next-line @typescript-eslint/no-deprecated -- there is nothing newer here
   document.execCommand = () => {
     if (allowed) copied.push((document.activeElement as HTMLTextAreaElement).value)
     return allowed
