@@ -146,8 +146,8 @@ test('one conversation in the page and in `storm tail`, through a restart', asyn
 }) => {
   test.setTimeout(120_000)
   const bob = await Person.register(gateway, 'bob', 'Bob')
-  await Person.register(gateway, 'ada', 'Ada Lovelace')
-  await bob.join(1)
+  const ada = await Person.register(gateway, 'ada', 'Ada Lovelace')
+  for (const person of [bob, ada]) await person.join(1)
   const viewport = { width: 760, height: 620 }
   const page = await enter(browser, gateway, { viewport, reducedMotion: 'reduce' as const })
   await page.goto(`${gateway.url}/c/1`)

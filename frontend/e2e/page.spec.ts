@@ -24,6 +24,7 @@ async function violations(page: Page): Promise<string[]> {
 
 for (const colorScheme of ['light', 'dark'] as const)
   test(`axe finds nothing on any screen, ${colorScheme}`, async ({ gateway, enter, browser }) => {
+    test.setTimeout(240_000)
     await lively(gateway)
     const stranger = await (await browser.newContext({ colorScheme })).newPage()
     for (const path of ['/login', '/register', '/settings/nothing']) {
@@ -45,9 +46,26 @@ for (const colorScheme of ['light', 'dark'] as const)
     await expect(page.getByRole('dialog')).toBeVisible()
     expect(await violations(page), 'quick switcher').toEqual([])
     await page.keyboard.press('Escape')
+    for (const name of ['Create a channel', 'Browse channels', 'Channel settings']) {
+      await page.getByRole('button', { name }).last().click()
+      await expect(page.getByRole('dialog', { name: /channel|general/i })).toBeVisible()
+      expect(await violations(page), name).toEqual([])
+      await page.keyboard.press('Escape')
+      await expect(page.getByRole('dialog')).toHaveCount(0)
+    }
     await page.goto(`${gateway.url}/settings`)
     await expect(page.getByRole('heading').first()).toBeVisible()
     expect(await violations(page), 'settings').toEqual([])
+
+    await Person.register(gateway, 'root')
+    const admin = (await enter('root', { path: '/admin', colorScheme })).page
+    for (const name of ['Nodes', 'Users', 'Channels']) {
+      await admin.getByRole('tab', { name }).click()
+      await expect(
+        admin.getByText(name === 'Nodes' ? 'Nodes ready' : /alice|general/).first(),
+      ).toBeVisible()
+      expect(await violations(admin), name).toEqual([])
+    }
   })
 
 test('the page speaks French to a French browser, and can be told otherwise', async ({
