@@ -181,7 +181,7 @@ test('one conversation in the page and in `storm tail`, through a restart', asyn
   await both.setContent(
     `<body style="margin:0;display:flex;background:#101117;height:620px">
        <img src="data:image/png;base64,${left}" width="760" height="620" alt="">
-       <pre style="margin:0;padding:24px;color:#e9eaf1;font:15px/1.7 monospace;white-space:pre-wrap"></pre>`,
+       <pre style="margin:0;padding:24px;color:#e9eaf1;font:12px/1.7 monospace;white-space:pre-wrap"></pre>`,
   )
   await both.locator('pre').evaluate((pre, text) => {
     pre.textContent = `$ storm tail general --as bob\n${text}`
