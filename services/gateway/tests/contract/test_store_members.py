@@ -1,6 +1,7 @@
 """Who belongs to a channel, and how they come and go."""
 
 import asyncio
+import time
 
 import pytest
 from store_harness import GENERAL, NOON, Harness, allow, refuse
@@ -258,3 +259,24 @@ async def test_times_of_joins_are_those_of_the_command(harness: Harness) -> None
     await harness.join(GENERAL, "alice", at=NOON + 1)
     (member,) = await harness.store.channels.members(GENERAL, limit=1)
     assert member.joined_at == "2025-11-22T12:00:00.001Z"
+
+
+async def test_open_are_public_channels_without_a_banned_user(
+    harness: Harness, dev: Channel
+) -> None:
+    quiet = await harness.store.channels.create("quiet", "public", "", "alice")
+    gone = await harness.store.channels.create("gone", "public", "", "alice")
+    await harness.store.channels.delete(gone.id, "alice", allow)
+    every = [GENERAL, dev.id, quiet.id, gone.id, 4_711]
+    assert await harness.store.channels.open(every) == {GENERAL, quiet.id}
+    await harness.store.channels.remove(quiet.id, "dave", "alice", allow, ban=True)
+    assert await harness.store.channels.open(every) == {GENERAL}
+    await harness.store.channels.unban(quiet.id, "dave", "alice", allow)
+    assert await harness.store.channels.open(every) == {GENERAL, quiet.id}
+    assert await harness.store.channels.open([]) == set()
+
+
+async def test_a_join_says_when_it_has_read_what_it_answers(harness: Harness) -> None:
+    before = time.monotonic()
+    joined = await harness.join(GENERAL, "alice")
+    assert before <= joined.read_at <= time.monotonic()

@@ -312,8 +312,8 @@ def test_the_migrations_lead_to_the_very_tables_that_the_code_uses_and_back(
         database.write(lambda connection: metadata.create_all(connection))
         created = database.write(_tables)
         database.write(lambda connection: metadata.drop_all(connection))
-        assert database.open() == (None, "0003")
-        assert database.open() == ("0003", "0003")
+        assert database.open() == (None, "0004")
+        assert database.open() == ("0004", "0004")
         assert database.write(_tables) == created
 
         def go(connection: Connection) -> None:

@@ -6,6 +6,7 @@ from time import monotonic
 
 import structlog
 
+from storm_gateway.actions.open_channels import OpenChannels
 from storm_gateway.bus.base import ControlEvent
 from storm_gateway.errors import InternalError, NotFoundError, StormError
 from storm_gateway.store.base import Store
@@ -54,6 +55,7 @@ class AccessCache:
         self._asked: dict[Key, _Asked] = {}
         self._turns = Turns(self._take)
         self._trim_at = 0.0
+        self.open = OpenChannels(store, ttl_seconds=ttl_seconds, size=size, clock=clock)
 
     def get(self, user_id: str, channel_id: int, since: float = 0) -> Access | None:
         """What is known right now; ``None``: load it. ``since``: see :meth:`load`."""
@@ -92,12 +94,19 @@ class AccessCache:
         self._wanted[key] = asyncio.get_running_loop().create_future()
         self._turns.want()
 
+    def learn(self, user_id: str, access: Access, read_at: float) -> None:
+        """What the user's join has read at ``read_at`` (of the clock of this cache). The caller has
+        seen to it that nothing was taken away from the user since.
+        """
+        self._remember((user_id, access.channel_id), access, read_at)
+
     def forget(self, user_id: str, channel_id: int) -> None:
         """Look again next time."""
         self._forget({(user_id, channel_id)})
 
     def on_control(self, event: ControlEvent) -> None:
         """Forget what an event makes doubtful."""
+        self.open.on_control(event)
         if event.kind in ("access_changed", "access_lost"):
             if event.user_id and event.channel_id:
                 self.forget(event.user_id, event.channel_id)
@@ -120,6 +129,7 @@ class AccessCache:
 
     def clear(self) -> None:
         """Forget everything: events may have been lost."""
+        self.open.clear()
         self._forget({*self._known, *self._asked})
 
     def _forget_where(self, user_id: str, channel_id: int) -> None:

@@ -5,6 +5,7 @@ import time
 
 from storm_gateway.actions import names, rules
 from storm_gateway.actions.access import AccessCache
+from storm_gateway.actions.open_channels import CROWD
 from storm_gateway.actions.publisher import Publisher
 from storm_gateway.bus.base import ControlEvent
 from storm_gateway.config import Config
@@ -94,6 +95,12 @@ class ChannelActions:
             joined,
         )
 
+    def joined(self, user_id: str, joined: Joined) -> None:
+        """What a join has read need not be asked for, unless it was taken away since: the caller
+        knows.
+        """
+        self._access.learn(user_id, joined.access, joined.read_at)
+
     async def enter(self, user_id: str, channel_id: int) -> ChannelView:
         """``join`` for those who can wait; gives the channel as the member sees it."""
         waiting: asyncio.Future[Joined] = asyncio.get_running_loop().create_future()
@@ -127,8 +134,16 @@ class ChannelActions:
         """
         rules.may_receive(await self._access.load(user_id, channel_id, since))
 
-    def may_receive_now(self, user_id: str, channel_id: int, since: float) -> bool:
-        """The same of what is known without asking; False: ask. Raises as :meth:`may_receive`."""
+    def may_receive_now(self, user_id: str, channel_id: int, since: float, crowd: int = 0) -> bool:
+        """The same of what is known without asking; False: ask. Raises as :meth:`may_receive`.
+
+        ``crowd``: how many receive the channel here: where many do, it is worth knowing whether
+        everybody may.
+        """
+        if self._access.open.holds(channel_id, since):
+            return True
+        if crowd >= CROWD:
+            self._access.open.learn(channel_id)
         access = self._access.get(user_id, channel_id, since)
         if access is None:
             return False
@@ -137,7 +152,8 @@ class ChannelActions:
 
     def foresee(self, user_id: str, channel_id: int) -> None:
         """The user will want to receive the channel in a moment."""
-        self._access.foresee(user_id, channel_id)
+        if not self._access.open.holds(channel_id):
+            self._access.foresee(user_id, channel_id)
 
     async def _view(self, user_id: str, channel_id: int) -> ChannelView:
         view = await self._store.channels.view(channel_id, user_id)

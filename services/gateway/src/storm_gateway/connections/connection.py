@@ -1,11 +1,11 @@
 """One client: who it is, how much it may say, and its commands in order."""
 
-import asyncio
 import time
 from collections import deque
 from typing import TYPE_CHECKING, ClassVar
 
 from storm_gateway.actions.identity import Identity
+from storm_gateway.bus.base import topic_of_channel
 from storm_gateway.connections import dispatch
 from storm_gateway.connections.upgrade import Accepted, accept
 from storm_gateway.connections.websocket import State, WebSocket
@@ -72,9 +72,9 @@ class Connection(WebSocket):
     def upgrade(self, head: bytes, peer: str) -> bool:
         """Answer an upgrade request; False when it was refused and the transport ends."""
         edge = self.edge
-        loop = asyncio.get_running_loop()
+        now = edge.loop.time()
         try:
-            accepted = accept(edge, parse_request(head), peer, loop.time())
+            accepted = accept(edge, parse_request(head), peer, now)
         except RefusedHandshake as refused:
             edge.metrics.handshakes_refused.labels(str(refused.status)).inc()
             self.state = State.CLOSED
@@ -85,7 +85,7 @@ class Connection(WebSocket):
         self.address = accepted.address
         self.number = edge.next_number()
         self.tokens = float(edge.config.commands_burst)
-        self.filled = loop.time()
+        self.filled = now
         self.opened()
         edge.admission.enter(self.user_id, self.address)
         edge.shared_limits.enter(self.user_id, self.identity.ticket_id, self)
@@ -119,6 +119,8 @@ class Connection(WebSocket):
             # What the client says meanwhile waits: it counts on the channel being joined.
             self.waiting = deque()
             channel_id = accepted.channel_id
+            if edge.hub.feed(topic_of_channel(channel_id)) is None:
+                edge.spawn(dispatch.open_ahead(self, channel_id))
             edge.actions.channels.join(
                 self.user_id, channel_id, lambda joined: self._joined(channel_id, joined)
             )
@@ -135,11 +137,18 @@ class Connection(WebSocket):
             self._next()
             return
         edge = self.edge
-        stale = edge.control.cut_lately(self.user_id, channel_id)
-        if stale or not edge.subscriptions.subscribe_now(self, channel_id, None, None):
-            self.run(dispatch.subscribe(self, channel_id, None, None), None)
-        else:
-            self._next()
+        if not edge.control.cut_lately(self.user_id, channel_id):
+            edge.actions.channels.joined(self.user_id, joined)
+            feed = edge.hub.feed(topic_of_channel(channel_id))
+            # A feed learns of each removal from its log, but only of those since it is live.
+            if (
+                feed is not None
+                and joined.read_at >= feed.live_since
+                and edge.subscriptions.subscribe_now(self, channel_id, None, None)
+            ):
+                self._next()
+                return
+        self.run(dispatch.subscribe(self, channel_id, None, None), None)
 
     # --- commands ---
 
@@ -168,7 +177,7 @@ class Connection(WebSocket):
     def _may_speak(self, data: bytes | None) -> bool:
         """One command's worth of the rate limit (tokens a second, with a burst)."""
         config = self.edge.config
-        now = asyncio.get_running_loop().time()
+        now = self.edge.loop.time()
         rate = config.commands_per_second
         tokens = min(config.commands_burst, self.tokens + (now - self.filled) * rate) - 1
         self.filled = now
@@ -189,9 +198,7 @@ class Connection(WebSocket):
         """Carry out a command that takes time; later ones wait for it."""
         if self.waiting is None:
             self.waiting = deque()
-        task = asyncio.get_running_loop().create_task(self._carry_out(work, ref))
-        self.edge.tasks.add(task)
-        task.add_done_callback(self.edge.tasks.discard)
+        self.edge.spawn(self._carry_out(work, ref))
 
     async def _carry_out(self, work: "dispatch.Work", ref: str | None) -> None:
         try:

@@ -3,6 +3,7 @@
 import logging
 import time
 from collections.abc import Coroutine
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from storm_gateway.bus.base import topic_of_channel
@@ -165,7 +166,7 @@ def _subscribe_now(
     if feed not in connection.feeds:
         _may_have_one_more(connection)
     return edge.actions.channels.may_receive_now(
-        connection.user_id, channel_id, feed.live_since
+        connection.user_id, channel_id, feed.live_since, len(feed.subscribers)
     ) and edge.subscriptions.subscribe_now(connection, channel_id, since, ref)
 
 
@@ -173,6 +174,15 @@ def _may_have_one_more(connection: "Connection") -> None:
     most = connection.edge.config.channels_per_connection
     if len(connection.feeds) >= most:
         raise LimitReachedError(f"A connection may subscribe {most} channels.")
+
+
+async def open_ahead(connection: "Connection", channel_id: int) -> None:
+    """Make a channel live here while the user is still joining it. Whoever subscribes it says
+    what went wrong; a channel that nobody subscribes is left again soon.
+    """
+    with suppress(StormError):
+        feed = await connection.edge.hub.open(topic_of_channel(channel_id), channel_id)
+        feed.references -= 1
 
 
 async def subscribe(
@@ -188,8 +198,9 @@ async def subscribe(
         # A feed learns of each removal from its log, but only of those since it was opened: an
         # answer from before could be of a member whose removal nobody told us of.
         feed = edge.hub.feed(topic_of_channel(channel_id))
-        since = feed.live_since if feed is not None else 0
-        await edge.actions.channels.may_receive(user_id, channel_id, since)
+        since, crowd = (feed.live_since, len(feed.subscribers)) if feed is not None else (0.0, 0)
+        if not edge.actions.channels.may_receive_now(user_id, channel_id, since, crowd):
+            await edge.actions.channels.may_receive(user_id, channel_id, since)
 
     await check()
     if connection.state is not State.OPEN:

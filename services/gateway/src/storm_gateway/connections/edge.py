@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Protocol
 
 from storm_gateway.actions.actions import Actions
@@ -83,6 +84,21 @@ class Edge(Engine):
         """Of the database; the node sets it when the store is open."""
         self.now = time.time()  # as of this second: what tokens are measured by
         self._numbers = 0
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    @property
+    def loop(self) -> asyncio.AbstractEventLoop:
+        """The node's. Remembered: ``get_running_loop`` of Python 3.11 is a system call."""
+        loop = self._loop
+        if loop is None:
+            loop = self._loop = asyncio.get_running_loop()
+        return loop
+
+    def spawn(self, work: Coroutine[None, None, None]) -> None:
+        """Work that the node's end ends."""
+        task = self.loop.create_task(work)
+        self.tasks.add(task)
+        task.add_done_callback(self.tasks.discard)
 
     def next_number(self) -> int:
         """A number for a new connection, unique on this node."""

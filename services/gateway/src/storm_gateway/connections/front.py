@@ -56,7 +56,7 @@ class Front(asyncio.Protocol):
             # Half requests must not use up the files that the database and the log need.
             self._transport.abort()
             return
-        edge.waiting[self] = asyncio.get_running_loop().time() + edge.config.header_seconds
+        edge.waiting[self] = edge.loop.time() + edge.config.header_seconds
 
     def data_received(self, data: bytes) -> None:
         data = self._buffer + data if self._buffer else data

@@ -78,11 +78,13 @@ class RedisPresence:
         self._failures = 0
         self._changed: Callable[[PresenceChange], None] = lambda _: None
         self._task: asyncio.Task[None] | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
 
     # --- life ---
 
     async def start(self, changed: Callable[[PresenceChange], None]) -> None:
         self._changed = changed
+        self._loop = asyncio.get_running_loop()
         self._task = asyncio.create_task(self._run())
 
     async def stop(self) -> None:
@@ -127,7 +129,8 @@ class RedisPresence:
             return
         room.own[user_id] = count - 1
         if count == 1:
-            self._graces[channel_id, user_id] = asyncio.get_running_loop().time() + self._grace
+            assert self._loop is not None  # noqa: S101 start set it
+            self._graces[channel_id, user_id] = self._loop.time() + self._grace
 
     def snapshot(self, channel_id: int) -> PresenceSnapshot:
         room = self._rooms.get(channel_id)

@@ -165,6 +165,9 @@ class Channels(Protocol):
     async def access(self, pairs: Sequence[tuple[int, str]]) -> list[Access | None]:
         """For each (channel, user); None where there is no such channel. One query for all."""
 
+    async def open(self, channel_ids: Iterable[int]) -> set[int]:
+        """Those that are public and have no banned user: everybody may receive them."""
+
     async def members(
         self, channel_id: int, *, limit: int, after: str = "", banned: bool = False
     ) -> list[Member]: ...

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Select, and_, case, func, insert, or_, select, update
+from sqlalchemy import Connection, Select, and_, case, exists, func, insert, or_, select, update
 
 from storm_gateway.errors import ConflictError, NameTakenError, NotFoundError
 from storm_gateway.protocol.events import ChannelDeleted, ChannelUpdated, Role
@@ -169,6 +169,20 @@ class SqlChannels:
             )
         )
         return [None if state is None else state.access for state in found]
+
+    async def open(self, channel_ids: Iterable[int]) -> set[int]:
+        banned = exists().where(
+            members.c.channel_id == channels.c.id, members.c.standing == "banned"
+        )
+        query = select(channels.c.id).where(
+            channels.c.id.in_(list(channel_ids)),
+            channels.c.visibility == "public",
+            channels.c.deleted_at.is_(None),
+            ~banned,
+        )
+        dialect = self._backend.dialect
+        rows = await self._backend.reads.run(lambda connection: dialect.rows(connection, query))
+        return {row[0] for row in rows}
 
     async def members(
         self, channel_id: int, *, limit: int, after: str = "", banned: bool = False

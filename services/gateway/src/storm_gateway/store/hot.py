@@ -5,6 +5,7 @@ memory, and what changed is written at once.
 """
 
 from collections.abc import Callable, Sequence
+from time import monotonic
 from typing import Any
 
 from storm_gateway.errors import (
@@ -82,6 +83,7 @@ class _Play:
         self.changes: list[tuple[Any, ...]] = []
         self.users: dict[str, tuple[Any, ...]] = {}
         self.moved: dict[int, State] = {}
+        self.read_at = 0.0
 
     def run(self) -> list[Any]:
         self._read()
@@ -114,6 +116,7 @@ class _Play:
                 entering.append(join.user_id)
         tx.lock({channel_id for channel_id, _ in pairs}, entering)
         keys = list(pairs)
+        self.read_at = monotonic()
         found, earlier = tx.dialect.look_up(tx.connection, keys, refs)
         self.states = dict(zip(keys, states_of(keys, found, tx.settings.admin_ids), strict=True))
         for at, id_, seq, payload, sent_at, edited_at, deleted_at in earlier:
@@ -184,7 +187,7 @@ class _Play:
         answer = Access(
             access.channel_id, access.visibility, access.deleted, access.standing, access.admin
         )
-        return Joined(answer, channel.head, created)
+        return Joined(answer, channel.head, created, self.read_at)
 
     def _write(self) -> None:
         tx = self.tx

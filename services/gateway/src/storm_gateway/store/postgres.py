@@ -45,10 +45,20 @@ AS SELECT repeat('x', 1024) AS value FROM generate_series(1, $1::integer)
 """
 
 
+_UNREADABLE = (
+    "STORM_DATABASE_URL cannot be read: say postgresql://user:password@host:5432/database, "
+    "and %40 for @, %2F for /, %3A for : in a password"
+)
+
+
 def dsn_of(url: str) -> str:
     """What the driver takes. Raises ``ValueError``, without the secrets, for what cannot be."""
     dsn = "postgresql" + url[url.index("://") :]
-    parts = urlsplit(dsn)
+    try:
+        parts = urlsplit(dsn)
+    except ValueError:
+        # Some versions of Python, and so the driver, take no IPv6 address among several hosts.
+        raise ValueError(_UNREADABLE) from None
     database = parts.path.removeprefix("/")
     # Several, for a primary and its standbys, are separated by commas.
     hosts = parts.netloc.rpartition("@")[2].split(",")
@@ -58,10 +68,7 @@ def dsn_of(url: str) -> str:
             "STORM_DATABASE_URL must name a database: postgresql://user:password@host/database"
         )
     if "/" in database or "@" in database or any(port and not port.isdigit() for port in ports):
-        raise ValueError(
-            "STORM_DATABASE_URL cannot be read: say postgresql://user:password@host:5432/database, "
-            "and %40 for @, %2F for /, %3A for : in a password"
-        )
+        raise ValueError(_UNREADABLE)
     return dsn
 
 

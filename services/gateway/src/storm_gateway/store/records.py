@@ -120,11 +120,16 @@ class Join(msgspec.Struct, gc=False):
 
 
 class Joined(msgspec.Struct, gc=False):
-    """``access`` after the join; ``head`` of the channel at that moment."""
+    """``access`` after the join; ``head`` of the channel at that moment.
+
+    ``read_at``: when it was read, by ``time.monotonic`` of this node; what is learned of removals
+    from then on is not in it.
+    """
 
     access: Access
     head: int
     created: bool
+    read_at: float = 0.0
 
 
 class Committed(msgspec.Struct, gc=False):

@@ -93,6 +93,12 @@ members = Table(
     sqlite_with_rowid=False,
 )
 Index("members_user", members.c.user_id)
+Index(
+    "members_banned",
+    members.c.channel_id,
+    sqlite_where=text("standing = 'banned'"),
+    postgresql_where=text("standing = 'banned'"),
+)
 
 messages = Table(
     "messages",

@@ -1,6 +1,7 @@
 """What a write sees while its transaction is open."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from sys import intern
 from types import MappingProxyType
 from typing import Any
 
@@ -202,8 +203,13 @@ def states_of(
         if channel is None:
             channel = ChannelState(channel_id, visibility, bool(deleted), head, count)
             known[channel_id] = channel
+        # The driver makes a string for each row; remembered, they would be many of the same.
         access = Access(
-            channel_id, visibility, bool(deleted), standing, bool(admin) or user_id in admin_ids
+            channel_id,
+            _shared(visibility),
+            bool(deleted),
+            standing and _shared(standing),
+            bool(admin) or user_id in admin_ids,
         )
         found.append(
             State(
@@ -215,3 +221,7 @@ def states_of(
             )
         )
     return found
+
+
+def _shared(word: str) -> Any:
+    return intern(word)

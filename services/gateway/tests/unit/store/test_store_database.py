@@ -89,8 +89,8 @@ def test_a_database_of_a_newer_version_is_left_alone(tmp_path: Path) -> None:
 
 def test_bringing_up_to_date_says_what_was_done(tmp_path: Path) -> None:
     config = Config(data_dir=tmp_path / "data")
-    assert bring_up_to_date(config) == (None, "0003")
-    assert bring_up_to_date(config) == ("0003", "0003")
+    assert bring_up_to_date(config) == (None, "0004")
+    assert bring_up_to_date(config) == ("0004", "0004")
     (tmp_path / "data" / "storm.db").write_bytes(b"not a database" * 500)
     with pytest.raises(UnavailableError, match="damaged"):
         bring_up_to_date(config)

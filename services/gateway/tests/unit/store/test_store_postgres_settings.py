@@ -32,7 +32,7 @@ def test_each_usual_way_to_write_the_url_is_taken(scheme: str) -> None:
 
 
 def test_a_primary_and_its_standbys_can_be_named() -> None:
-    url = "postgresql://storm:p@one:5432,[::1]:5433,two/chat"
+    url = "postgresql://storm:p@one:5432,two:5433,three/chat"
     assert dsn_of(url) == url
 
 
@@ -50,6 +50,7 @@ def test_no_url_and_a_file_are_sqlite() -> None:
         "postgresql://user:hush@host:port/db",
         "postgresql://user:hu/sh@host/db",
         "postgresql://user:hu/sh",
+        "postgresql://user:hush@[::1/db",
         "mysql://user:hush@host/db",
         "hush",
     ],
