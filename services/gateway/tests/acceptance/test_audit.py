@@ -4,6 +4,7 @@
 import asyncio
 import json
 import os
+import signal
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
@@ -319,6 +320,40 @@ async def test_command_runs_a_node_of_its_own_and_writes_a_report(tmp_path: Path
     (result,) = json.loads((report / "results.json").read_bytes())["results"]
     assert result["passed"] is True
     assert result["verdict"]["lost"] == 0
+
+
+async def test_an_audit_that_is_broken_off_reports_what_was_over_and_leaves_no_server(
+    tmp_path: Path,
+) -> None:
+    report, place = tmp_path / "report", tmp_path / "place"
+    place.mkdir()
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "storm_gateway", "audit", *quick(), "--report", str(report)),
+        *("--scenario", "sqlite-killed", "--scenario", "sqlite-killed-200-times"),
+        stderr=asyncio.subprocess.PIPE,
+        env={**os.environ, "TMPDIR": str(place)},
+        # As a shell starts what is to run in the background.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_IGN),
+    )
+    try:
+        async with asyncio.timeout(60):
+            while not (pids := list(place.glob("*/sqlite-killed-200-times/node-1/*.pid"))):
+                await asyncio.sleep(0.02)
+            text = (report / "report.md").read_text()
+            node = int(pids[0].read_text().split()[0])
+            process.terminate()
+            _, err = await process.communicate()
+    except BaseException:
+        process.kill()
+        raise
+    assert process.returncode == 130, err
+    assert "broken off after 1 of 2 runs" in err.decode()
+    assert "**Not all**: 1 of 2 runs are over." in text
+    assert "| sqlite-killed (F16) | passed |" in text
+    assert (report / "sqlite-killed.png").exists()
+    assert not list(place.iterdir())
+    with pytest.raises(ProcessLookupError):
+        os.kill(node, 0)
 
 
 async def test_command_audits_nodes_that_run_already(node: Node, tmp_path: Path) -> None:

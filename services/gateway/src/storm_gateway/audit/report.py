@@ -24,14 +24,28 @@ _HEAD = (
 )
 
 
-def write_report(results: Sequence[Result], environment: Mapping[str, str], folder: Path) -> Path:
-    """Write ``report.md``, ``results.json`` and the plots; gives the path of the report."""
+def write_report(
+    results: Sequence[Result],
+    environment: Mapping[str, str],
+    folder: Path,
+    *,
+    asked: int = 0,
+    drawn: int = 0,
+) -> Path:
+    """Write ``report.md``, ``results.json`` and the plots; gives the path of the report.
+
+    ``asked``: how many runs there are to be; while there are fewer, the report says so. ``drawn``:
+    how many of the results have their plot already, since the report was written before.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     with_plots = can_plot()
-    for result in results:
+    for result in results[drawn:]:
         if with_plots and result.series is not None:
             plot(result, folder / f"{result.name}.png")
-    lines = ["# STORM audit", "", verdict_line(results), "", *summary(results), ""]
+    lines = ["# STORM audit", ""]
+    if len(results) < asked:
+        lines += [f"**Not all**: {len(results)} of {asked} runs are over.", ""]
+    lines += [verdict_line(results), "", *summary(results), ""]
     if not with_plots:
         lines += [HOW_TO_PLOT, ""]
     lines += ["## Environment", "", *_table(("", ""), environment.items()), ""]

@@ -3,7 +3,9 @@
 import asyncio
 import os
 import shutil
+import signal
 import tempfile
+from collections.abc import Coroutine
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -73,22 +75,27 @@ def audit(
         )
     quiet_logging(Config())
     folder = Path(tempfile.mkdtemp(prefix="storm-audit-"))
+    results: list[Result] = []
     try:
         if url:
             work = _against([each.rstrip("/") for each in url], _secret(secret_file), options)
         else:
-            work = _all([kind() for kind in kinds], folder, options, report)
-        results = uvloop.run(work)
+            work = _all([kind() for kind in kinds], folder, options, report, results)
+        results = uvloop.run(_until_told(work))
     except RunError as error:
         # With the last words of a server, a line each.
         for line in f"storm: {error}".splitlines():
             tell(escape_control(line))
         raise typer.Exit(_USAGE) from None
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, asyncio.CancelledError):
+        if results:
+            tell(f"broken off after {len(results)} of {len(kinds)} runs")
+            if report is not None:
+                tell(f"report of these: {report / 'report.md'}")
         raise typer.Exit(INTERRUPTED) from None
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-    _conclude(results, report)
+    _conclude(results, report, drawn=0 if url else len(results))
 
 
 def _kinds(names: list[str], embedded: bool) -> "list[type[Scenario]] | None":
@@ -135,13 +142,30 @@ def _secret(path: Path | None) -> str:
     return secret
 
 
+async def _until_told(work: "Coroutine[None, None, list[Result]]") -> "list[Result]":
+    """SIGTERM ends it as Ctrl-C does, which a shell's background jobs ignore: servers, networks
+    and small disks are taken away.
+    """
+    task = asyncio.current_task()
+    assert task is not None  # noqa: S101 it is one
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+    return await work
+
+
 async def _all(
-    found: "list[Scenario]", folder: Path, options: "Options", report: Path | None
+    found: "list[Scenario]",
+    folder: Path,
+    options: "Options",
+    report: Path | None,
+    results: "list[Result]",
 ) -> "list[Result]":
+    """Fills ``results``, and gives them."""
+    from storm_gateway.audit.environment import environment
+    from storm_gateway.audit.report import write_report
     from storm_gateway.audit.result import Result
     from storm_gateway.audit.run import RunError, State, run_scenario, watch
 
-    results: list[Result] = []
+    where = environment() if report is not None else {}
     for each in found:
         tell(f"{each.name}: {each.title}")
         state = State()
@@ -162,6 +186,9 @@ async def _all(
         shutil.rmtree(place, ignore_errors=True)
         results.append(result)
         _tell_result(result)
+        if report is not None:
+            # After each: an hour of them may be broken off.
+            write_report(results, where, report, asked=len(found), drawn=len(results) - 1)
     return results
 
 
@@ -205,7 +232,7 @@ def _tell_result(result: "Result") -> None:
         tell(f"  {sentence}")
 
 
-def _conclude(results: "list[Result]", report: Path | None) -> None:
+def _conclude(results: "list[Result]", report: Path | None, *, drawn: int) -> None:
     from storm_gateway.audit.environment import environment
     from storm_gateway.audit.report import summary, verdict_line, write_report
 
@@ -213,6 +240,6 @@ def _conclude(results: "list[Result]", report: Path | None) -> None:
         say(line)
     say(verdict_line(results).replace("**", ""))
     if report is not None:
-        say(f"report: {write_report(results, environment(), report)}")
+        say(f"report: {write_report(results, environment(), report, drawn=drawn)}")
     if not all(result.passed for result in results) or all(each.skipped for each in results):
         raise typer.Exit(FAILED)
