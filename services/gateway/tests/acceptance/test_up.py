@@ -154,6 +154,20 @@ def test_up_tells_where_everything_is_and_no_secret_and_ends_in_order(
     assert up.said.rstrip().endswith("ended")
 
 
+def test_a_node_that_is_killed_is_told_of_and_comes_back(
+    start: Callable[..., Up], folder: Path
+) -> None:
+    up = start().is_up()
+    log = (folder / ".storm/up/nodes/nodes.log").read_text()
+    (pid,) = re.findall(r"node is ready.* node=node-1 .*pid=(\d+)", log)
+    os.kill(int(pid), signal.SIGKILL)
+    up.says("node-1 ended and is started again: killed by SIGKILL")
+    up.says("node-1 is ready again")
+    assert httpx2.get(f"{up.places['node-1']}/readyz").status_code == 200
+    assert up.said.count("node-1 ended") == 1
+    assert "node-2 ended" not in up.said
+
+
 def test_after_a_kill_the_next_one_ends_what_was_left_and_a_dead_server_ends_all(
     start: Callable[..., Up], folder: Path
 ) -> None:

@@ -1,6 +1,7 @@
 """``storm serve``: run one node, or several on one address."""
 
 import asyncio
+import contextlib
 from pathlib import Path
 from typing import Annotated
 
@@ -29,6 +30,7 @@ def serve(
         ),
     ] = 1,
     supervised: Annotated[str | None, typer.Option(hidden=True)] = None,
+    news: Annotated[Path | None, typer.Option(hidden=True)] = None,
 ) -> None:
     """Run a node until SIGTERM or Ctrl-C, then drain and end.
 
@@ -39,7 +41,7 @@ def serve(
     for fault in places_fault(config):
         fail(fault)
     if workers > 1:
-        raise typer.Exit(_run_several(config, workers))
+        raise typer.Exit(_run_several(config, workers, news))
     configure_logging(config)
     raise typer.Exit(_run_one(config, supervised))
 
@@ -57,8 +59,14 @@ def _run_one(config: Config, supervised: str | None) -> int:
         fail(str(error))
 
 
-def _run_several(config: Config, count: int) -> int:
+def _run_several(config: Config, count: int, news: Path | None) -> int:
+    """``news``: a file that gets a line for whoever started this, when a node ends or is back."""
     from storm_gateway.supervisor.supervisor import Supervisor
+
+    def tell(sentence: str) -> None:
+        if news is not None:
+            with contextlib.suppress(OSError), news.open("a", encoding="utf-8") as file:
+                file.write(" ".join(sentence.split()) + "\n")
 
     if config.cluster_faults:
         fail(
@@ -68,6 +76,6 @@ def _run_several(config: Config, count: int) -> int:
     # Its records name the node that they speak of.
     configure_logging(config.model_copy(update={"node_name": ""}))
     try:
-        return asyncio.run(Supervisor(config, count).run())
+        return asyncio.run(Supervisor(config, count, tell=tell).run())
     except OSError as error:
         fail(error.strerror or str(error))

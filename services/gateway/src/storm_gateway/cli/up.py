@@ -104,9 +104,10 @@ def _run(stack: "Stack", told: _Told, pool: ThreadPoolExecutor) -> bool:
     if not why and not told.end.is_set():
         _tell_where(stack)
         while not (why := stack.died() or "") and not told.end.wait(_LOOK_SECONDS):
-            pass
+            _tell_news(stack)
     if why:
         _complain(why)
+    _line("")  # a terminal shows ^C at the begin of the line
     _line("ending: the nodes send their clients away, then the servers end (Ctrl-C: at once)")
     ending = pool.submit(stack.stop)
     while not ending.done():
@@ -124,14 +125,14 @@ def _watch_start(stack: "Stack", told: _Told, starting: "Future[None]") -> str:
     """Until all answers. Gives why it does not; empty also when somebody asked for the end."""
     from storm_gateway.stack.errors import StackError
 
-    remind = time.monotonic() + _REMIND_SECONDS
+    reminded: dict[str, float] = {}
     while not starting.done():
         if told.end.wait(_LOOK_SECONDS):
             return ""
         now = time.monotonic()
-        if now > remind:
-            remind = now + _REMIND_SECONDS
-            for name, since in sorted(dict(stack.waiting).items()):
+        for name, since in sorted(dict(stack.waiting).items()):
+            if now - max(since, reminded.get(name, since)) > _REMIND_SECONDS:
+                reminded[name] = now
                 _line(f"  {name:<10} no answer yet after {now - since:.0f} s")
     error = starting.exception()
     if error is None:
@@ -168,6 +169,11 @@ def _tell_where(stack: "Stack") -> None:
         _line(f"  {what:<10} {first:<{wide}}   {second}".rstrip())
     _line("")
     _line("STORM is up. Ctrl-C ends it.")
+
+
+def _tell_news(stack: "Stack") -> None:
+    for sentence in stack.workers.news() if stack.workers is not None else ():
+        _line(f"{time.strftime('%H:%M:%S')} {escape_control(redact(sentence))}")
 
 
 def _complain(why: str) -> None:

@@ -39,6 +39,8 @@ class WorkersServer(NodeServer):
         )
         self.workers = workers
         self._node_port_path = folder / "nodes.ports"
+        self._news_path = folder / f"{name}.news"
+        self._news_read = 0
         self.node_port = kept_port(self._node_port_path, self.host, workers)
 
     @property
@@ -64,8 +66,26 @@ class WorkersServer(NodeServer):
         if first and not all(is_free(port, self.host) for port in ports):
             self.node_port = new_port(self._node_port_path, self.host, self.workers)
 
+    def prepare(self) -> None:
+        self._news_path.unlink(missing_ok=True)
+        self._news_read = 0
+
     def command(self) -> Sequence[str]:
-        return [*super().command(), "--workers", str(self.workers)]
+        several = ["--workers", str(self.workers), "--news", str(self._news_path)]
+        return [*super().command(), *several]
+
+    def news(self) -> list[str]:
+        """Which nodes ended by themselves, or are back, since the last time: a sentence each."""
+        try:
+            with self._news_path.open("rb") as file:
+                file.seek(self._news_read)
+                whole, _, _ = file.read().rpartition(b"\n")
+        except OSError:
+            return []
+        if not whole:
+            return []
+        self._news_read += len(whole) + 1
+        return whole.decode(errors="replace").split("\n")
 
     def environment(self) -> Mapping[str, str]:
         return {

@@ -7,7 +7,7 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
 
 import structlog
@@ -48,6 +48,8 @@ class Slot:
     name: str
     own: Address
     node: NodeProcess | None = None
+    down: bool = False
+    """Its node ended by itself, and none is ready yet in its place."""
     changing: asyncio.Lock = field(default_factory=asyncio.Lock)
     """Held while the process changes: by a restart or by a rolling one, not by both."""
 
@@ -62,11 +64,15 @@ class Supervisor:
         *,
         program: Sequence[str] = PROGRAM,
         patience: Patience | None = None,
+        tell: Callable[[str], None] = lambda _: None,
     ) -> None:
-        """Raises ``OSError``, with a sentence as its text, when an address is taken."""
+        """``tell`` hears in a sentence, besides the log, which node ended by itself and why, and
+        that it is back. Raises ``OSError``, with a sentence as its text, when an address is taken.
+        """
         self._config = config
         self._program = program
         self._patience = patience or Patience()
+        self._tell = tell
         name = config.node_name or socket.gethostname()
         with contextlib.ExitStack() as given_back:
             self.service = given_back.enter_context(Address(config.host, config.port))
@@ -167,6 +173,8 @@ class Supervisor:
                 lived_seconds=round(lived, 1),
                 after_seconds=pause,
             )
+            slot.down = True
+            self._tell(f"{node.name} ended and is started again: {node.why_it_ended()}")
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(pause):
                     await self._ending.wait()
@@ -197,6 +205,9 @@ class Supervisor:
             node_addr=slot.own.name,
             pid=node.pid,
         )
+        if slot.down:
+            slot.down = False
+            self._tell(f"{slot.name} is ready again")
 
     async def _start(self, slot: Slot, listeners: Listeners) -> NodeProcess:
         node = NodeProcess(slot.name, listeners)
