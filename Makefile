@@ -112,6 +112,7 @@ test-client: $(NPM_STAMP) ## the web client's own part of `test`
 test-timed: $(DEV_STAMP) $(CLIENT) ## the part that judges how long something takes
 	@sh $(GATEWAY)/scripts/prometheus.sh $(VENV)/prometheus
 	@sh $(GATEWAY)/scripts/proxies.sh $(VENV)/proxies
+	@sh $(GATEWAY)/scripts/redis.sh $(VENV)/redis
 	@rm -f $(GATEWAY)/.coverage $(GATEWAY)/.coverage.*
 	cd $(GATEWAY) && $(PYTEST) -n 2 -m timed $(COVERAGE) --cov-report= --cov-fail-under=0 $(ARGS) \
 		$(NONE_IS_FINE)

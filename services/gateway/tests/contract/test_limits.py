@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 
 import pytest
 from hub_harness import until
-from valkey_harness import empty, keys, settings
+from valkey_harness import KINDS, empty, keys, server, settings
 
 from storm_gateway.limits.base import Limits, Refusal
 from storm_gateway.limits.local import LocalLimits
@@ -17,12 +17,12 @@ MOST = 3
 Node = Callable[[str], Limits]
 
 
-@pytest.fixture(scope="module")
-def valkey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ValkeyServer]:
-    server = ValkeyServer(tmp_path_factory.mktemp("valkey"))
-    server.start()
-    yield server
-    server.stop()
+@pytest.fixture(scope="module", params=KINDS)
+def valkey(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[ValkeyServer]:
+    with server(request.param, tmp_path_factory.mktemp("valkey")) as found:
+        yield found
 
 
 @pytest.fixture

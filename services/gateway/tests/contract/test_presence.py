@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 
 import pytest
 from hub_harness import until
-from valkey_harness import empty, settings
+from valkey_harness import KINDS, empty, server, settings
 
 from storm_gateway.observability.metrics import Metrics
 from storm_gateway.presence.base import Presence, PresenceChange, PresenceSnapshot
@@ -18,26 +18,29 @@ GRACE = 0.05
 NAMED = 3
 
 Make = Callable[[], Presence]
-KINDS = ["memory", "valkey"]
 
 
 @pytest.fixture(scope="module")
 def valkey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ValkeyServer]:
-    server = ValkeyServer(tmp_path_factory.mktemp("valkey"), password="p4ssword")
-    server.start()
-    yield server
-    server.stop()
+    with server("valkey", tmp_path_factory.mktemp("valkey"), password="p4ssword") as found:
+        yield found
 
 
-@pytest.fixture(params=KINDS)
+@pytest.fixture(scope="module")
+def redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ValkeyServer]:
+    with server("redis", tmp_path_factory.mktemp("redis"), password="p4ssword") as found:
+        yield found
+
+
+@pytest.fixture(params=["memory", *KINDS])
 def make(request: pytest.FixtureRequest) -> Make:
     """Makes a presence of the kind that is tested."""
     if request.param == "memory":
         return lambda: MemoryPresence(named=NAMED, interval_seconds=INTERVAL, grace_seconds=GRACE)
-    server: ValkeyServer = request.getfixturevalue("valkey")
-    empty(server)
+    running: ValkeyServer = request.getfixturevalue(request.param)
+    empty(running)
     config = settings(
-        server,
+        running,
         named_members=NAMED,
         presence_interval_seconds=INTERVAL,
         presence_grace_seconds=GRACE,

@@ -9,7 +9,7 @@ from hub_harness import until
 from hypothesis import HealthCheck, given
 from hypothesis import settings as how
 from hypothesis import strategies as st
-from valkey_harness import empty, keys, settings
+from valkey_harness import KINDS, empty, keys, server, settings
 
 from storm_gateway.errors import UnavailableError
 from storm_gateway.observability.metrics import Metrics
@@ -70,12 +70,12 @@ class Node(RedisPresence):
 Make = Callable[..., Node]
 
 
-@pytest.fixture(scope="module")
-def valkey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ValkeyServer]:
-    server = ValkeyServer(tmp_path_factory.mktemp("valkey"))
-    server.start()
-    yield server
-    server.stop()
+@pytest.fixture(scope="module", params=KINDS)
+def valkey(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[ValkeyServer]:
+    with server(request.param, tmp_path_factory.mktemp("valkey")) as found:
+        yield found
 
 
 @asynccontextmanager
