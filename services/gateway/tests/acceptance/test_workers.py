@@ -104,7 +104,10 @@ def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
 
 
 @pytest.fixture
-async def workers(servers: Stack, tmp_path: Path) -> AsyncIterator[Workers]:
+async def workers(
+    request: pytest.FixtureRequest, servers: Stack, tmp_path: Path
+) -> AsyncIterator[Workers]:
+    """A test may give more settings, as the fixture's parameter."""
     quick = {f"STORM_{name.upper()}": str(value) for name, value in QUICK.items()}
     settings = {
         **quick,
@@ -113,6 +116,7 @@ async def workers(servers: Stack, tmp_path: Path) -> AsyncIterator[Workers]:
         "STORM_NODE_NAME": "gate",
         "STORM_DATA_DIR": str(tmp_path / "data"),
         "STORM_LOG_FORMAT": "json",
+        **getattr(request, "param", {}),
     }
     started = Workers(tmp_path, settings, 2)
     await started.start()
@@ -242,11 +246,13 @@ async def test_a_rolling_restart_in_the_middle_of_a_conversation_loses_nothing(
     assert not workers.told("started again")
 
 
+# Clients answer a close when they read on: until then there are draining nodes to look at.
+@pytest.mark.parametrize("workers", [{"STORM_CLOSE_SECONDS": "60"}], indirect=True)
 async def test_sigterm_lets_all_drain_and_each_tells_so_at_its_own_address(
     workers: Workers,
 ) -> None:
-    # 200 a second are sent away at most, so there is a second to look at draining nodes.
-    peers = await all_of(*(workers.shared.join(f"user{n // 10}") for n in range(200)))
+    peers = await all_of(*(workers.shared.join(f"user{n // 10}") for n in range(40)))
+    peers += [await node.join("carol") for node in workers.nodes.values()]
     workers.process.send_signal(signal.SIGTERM)
     for node in workers.nodes.values():
         async with asyncio.timeout(WAIT_SECONDS):
