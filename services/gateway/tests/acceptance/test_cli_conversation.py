@@ -208,7 +208,7 @@ async def test_tail_survives_a_killed_server_without_loss_or_doubling(
         await first.want("alice", "POST", "/channels/1/messages", json={"payload": "before"})
         assert (await line_with(tail, "<alice>")).endswith("before")
         await first.kill()
-        await line_with(tail, "no connection")
+        await line_with(tail, "— disconnected: ")
         second = await start_process()
         await second.want("alice", "POST", "/channels/1/messages", json={"payload": "meanwhile"})
         relay.target = second.port

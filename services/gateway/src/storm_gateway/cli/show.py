@@ -132,7 +132,8 @@ class Lines:
                 return self._dim("— connected again")
             case Disconnected():
                 wait = f"{event.retry_seconds:.1f}"
-                return self._dim(f"— no connection: {self._safe(event.reason)}; again in {wait} s")
+                reason = self._safe(event.reason)
+                return self._dim(f"— disconnected: {reason}; next try in {wait} s")
             case Backfilled():
                 return self._dim(f"— {event.first} to {event.last} came from history")
             case Rewound():

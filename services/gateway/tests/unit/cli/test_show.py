@@ -88,7 +88,7 @@ def test_durable_events_are_one_line_with_time_and_author(event: Any, expected: 
         (PresenceEvent(1, 2, joined=[], left=[]), None),
         (Connected("c1", "alice", again=True), "— connected again"),
         (Connected("c1", "alice", again=False), None),
-        (Disconnected("it broke", 1.25, 1006), "— no connection: it broke; again in 1.2 s"),
+        (Disconnected("it broke", 1.25, 1006), "— disconnected: it broke; next try in 1.2 s"),
         (Backfilled(1, 5, 9), "— 5 to 9 came from history"),
         (Rewound(1, 5), "— the server's log was set back to 5"),
         (SubscriptionLost(1, "not_found", "No."), "— the channel is gone: No."),
