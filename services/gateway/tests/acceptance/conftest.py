@@ -1,13 +1,17 @@
 """Nodes for the tests over real sockets. They run on uvloop, as `storm serve` does."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import uvloop
 from harness import Node, Process
+
+from storm_gateway.stack.nats import NatsServer
+from storm_gateway.stack.postgres import PostgresServer
+from storm_gateway.stack.valkey import ValkeyServer
 
 
 def pytest_asyncio_loop_factories(
@@ -52,3 +56,18 @@ async def start_process(tmp_path: Path) -> AsyncIterator[Callable[..., Awaitable
     yield start
     for process in processes:
         await process.stop()
+
+
+@pytest.fixture(scope="module")
+def backends(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+    """Real NATS, Valkey and PostgreSQL: the settings of several nodes that lead to them."""
+    folder = tmp_path_factory.mktemp("backends")
+    nats = NatsServer(folder / "nats")
+    valkey = ValkeyServer(folder / "valkey")
+    postgres = PostgresServer(folder / "postgres")
+    servers = (nats, valkey, postgres)
+    for server in servers:
+        server.start()
+    yield {"nats_url": nats.url, "redis_url": valkey.url, "database_url": postgres.url}
+    for server in servers:
+        server.stop()

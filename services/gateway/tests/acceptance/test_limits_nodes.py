@@ -1,7 +1,7 @@
 """Limits that hold over two nodes, with real NATS, Valkey and PostgreSQL."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -9,26 +9,8 @@ from harness import WAIT_SECONDS, Node, Peer
 from valkey.asyncio import Valkey
 
 from storm_gateway.protocol.close_codes import CloseCode
-from storm_gateway.stack.nats import NatsServer
-from storm_gateway.stack.postgres import PostgresServer
-from storm_gateway.stack.valkey import ValkeyServer
 
 MOST = 3
-
-
-@pytest.fixture(scope="module")
-def backends(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
-    """The settings that lead to the servers."""
-    folder = tmp_path_factory.mktemp("backends")
-    nats = NatsServer(folder / "nats")
-    valkey = ValkeyServer(folder / "valkey")
-    postgres = PostgresServer(folder / "postgres")
-    servers = (nats, valkey, postgres)
-    for server in servers:
-        server.start()
-    yield {"nats_url": nats.url, "redis_url": valkey.url, "database_url": postgres.url}
-    for server in servers:
-        server.stop()
 
 
 @pytest.fixture
