@@ -132,6 +132,14 @@ class Connection(WebSocket):
     def _joined(self, channel_id: int, joined: Joined | StormError) -> None:
         if self.state is not State.OPEN:
             return
+        corked = self.cork()
+        try:
+            self._go_on(channel_id, joined)
+        finally:
+            if corked and self.edge.corked is self:
+                self.uncork()
+
+    def _go_on(self, channel_id: int, joined: Joined | StormError) -> None:
         if isinstance(joined, StormError):
             self.refuse(joined, None)
             self._next()

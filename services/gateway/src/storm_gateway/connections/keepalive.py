@@ -8,7 +8,7 @@ from typing import Generic, TypeVar
 
 T = TypeVar("T")
 
-_LONGEST_ROUND = 5
+_LONGEST_ROUND = 10
 """Seconds: how late a token's end or a silence may be noticed."""
 
 

@@ -57,6 +57,10 @@ class Engine:
         self.closing: dict[WebSocket, int] = {}  # → tick at which patience ends, oldest first
         # A reader without state serves everyone: reading is never interrupted half way.
         self.spare_reader = FrameReader(message_bytes)
+        # What one connection is answered within one turn leaves in one write: see ``cork``.
+        self.corked: WebSocket | None = None
+        self.cork: list[bytes] = []
+        self.cork_bytes = 0
 
     def second(self) -> None:
         """One second has passed: end those that did not answer a close frame."""
@@ -152,6 +156,18 @@ class WebSocket(asyncio.Protocol):
                 engine.spare_reader = FrameReader(engine.message_bytes)
         elif self.reader is not None:
             self.reader = None
+        if len(messages) > 1 and self.cork():
+            try:
+                self._receive(messages)
+            finally:
+                if engine.corked is self:
+                    self.uncork()
+        else:
+            self._receive(messages)
+        if reader.violation is not None:
+            self.fail(reader.violation)
+
+    def _receive(self, messages: list[tuple[int, bytes]]) -> None:
         for opcode, payload in messages:
             if self.state is not _OPEN:
                 if opcode == _CLOSE:
@@ -165,8 +181,6 @@ class WebSocket(asyncio.Protocol):
                 self._received_close(payload)
             elif self.on_control() and opcode == _PING:
                 self.send(frame(Opcode.PONG, payload))
-        if reader.violation is not None:
-            self.fail(reader.violation)
 
     def eof_received(self) -> bool:
         """The peer shut its side: without a close frame there is nothing to wait for."""
@@ -197,12 +211,39 @@ class WebSocket(asyncio.Protocol):
         The file is ours as long as the state is open: a transport calls ``connection_lost``
         before it closes its file, and nothing is written in any other state.
         """
+        engine = self.engine
+        if engine.corked is self:
+            engine.cork.append(data)
+            engine.cork_bytes += len(data)
+            if engine.cork_bytes > _WRITE_AT_ONCE:
+                # Written now, so that a client that does not take it gets an outbox, with bounds.
+                self.uncork()
+                engine.corked = self
+            return
         try:
             sent = os.write(self.fd, data)
         except OSError:
             sent = 0  # full, or broken, or no direct way: the transport finds out which
         if sent < len(data):
             self.transport.write(data[sent:] if sent else data)
+
+    def cork(self) -> bool:
+        """Gather what is written until :meth:`uncork`, in this turn of the loop; False: something
+        is corked already, and whoever did that ends it.
+        """
+        engine = self.engine
+        if engine.corked is not None or self.outbox is not None:
+            return False
+        engine.corked = self
+        return True
+
+    def uncork(self) -> None:
+        """Write what was gathered."""
+        engine = self.engine
+        engine.corked = None
+        gathered, engine.cork, engine.cork_bytes = engine.cork, [], 0
+        if gathered and self.state is _OPEN:
+            self._write(gathered[0] if len(gathered) == 1 else b"".join(gathered))
 
     def deliver(self, data: bytes, durable: bytes, ephemeral: bytes) -> None:
         """Write frames that many connections get. Never waits (promise 5)."""
@@ -297,6 +338,8 @@ class WebSocket(asyncio.Protocol):
         """Write the last frame. The backlog of a slow client goes with the connection: it resumes
         from the store.
         """
+        if self.engine.corked is self:
+            self.uncork()
         if self.outbox is not None:
             self.engine.outbox_bytes -= self.outbox.bytes
             self.outbox = None
