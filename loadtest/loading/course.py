@@ -232,7 +232,7 @@ class _Run:
             "rooms", "small_size", "hot_share", "sockets_per_vu", "delivery_sample", "spikes",
             "storms", "thresholds",
         )  # fmt: skip
-        times = ("ramp", "calm", "hold", "settle")
+        times = ("ramp", "calm", "hold", "settle", "patience")
         return {
             **{name: described.get(name, getattr(profile, name)) for name in names},
             **{f"{name}_ms": described[f"{name}_seconds"] * 1000 for name in times},

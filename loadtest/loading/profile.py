@@ -103,6 +103,9 @@ class Profile:
     small_size: int = 10
     hot_share: float = 0.8
     """Of the messages of hot_room, those in the one room."""
+    patience_seconds: float = 20.0
+    """How long a user waits for its subscriptions before it gives up and connects anew. On a
+    machine that is full, impatience makes work that nobody waits for."""
     sockets_per_vu: int = 500
     processes: int = 0
     """Of k6; 0: as few as the file limit allows."""

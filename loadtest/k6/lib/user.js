@@ -18,7 +18,7 @@ const CHANNEL = '"channel_id":';
 const SEQ = '"seq":';
 const FIRST_BACKOFF_MS = 500;
 const LAST_BACKOFF_MS = 30000;
-const PATIENCE_MS = 20000;
+const PATIENCE_MS = plan.patience_ms;
 const [M, A, S, H, E, R, C] = ["m", "a", "s", "h", "e", "r", "c"].map((one) => one.charCodeAt(0));
 
 function numberAfter(text, name) {

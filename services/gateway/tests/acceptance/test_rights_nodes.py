@@ -6,7 +6,9 @@ from typing import Any
 
 import pytest
 from harness import Node, Peer, Refused
+from hub_harness import until
 
+from storm_gateway.actions.open_channels import CROWD
 from storm_gateway.protocol.close_codes import CloseCode
 
 PASSWORD = "long enough"
@@ -176,3 +178,24 @@ async def test_a_new_password_and_a_deleted_account_end_all_connections_on_the_o
         a.http.cookies.clear()
         await _is_out(b, first, access)
         assert (await second.closed()).code == CloseCode.AUTHENTICATION_FAILED
+
+
+# --- channels of which nobody's right is asked for any more ---
+
+
+async def test_who_is_banned_from_a_crowded_public_channel_cannot_come_back_on_any_node(
+    pair: tuple[Node, Node], name: str
+) -> None:
+    a, b = pair
+    room = await a.channel("alice", f"crowd of {name}", "public", ())
+    for node in pair:
+        for number in range(CROWD + 1):
+            peer = await node.join(f"guest-{number}")
+            await peer.subscribe(room)
+        await until(lambda node=node: node.gateway.actions.access.open.holds(room))
+    bob = await b.join(name)
+    await bob.subscribe(room)
+    await _banned(a, room, name)
+    for node in pair:
+        again = await node.join(name)
+        assert (await again.ask("subscribe", channel_id=room))["code"] == "banned"

@@ -1,6 +1,7 @@
 """The WebSocket engine over real sockets, on both event loops; time is ``engine.second()``."""
 
 import asyncio
+import os
 import random
 import socket
 from collections.abc import AsyncIterator, Callable
@@ -620,3 +621,100 @@ async def test_who_waits_for_room_is_told_when_the_connection_ends(
         client.sock.close()
     assert await asyncio.wait_for(waiting, 10) is False
     assert await websocket.writable() is False
+
+
+# --- many answers of one turn are one write ---
+
+
+@pytest.fixture
+def writes(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
+    """What goes straight to the kernel."""
+    found: list[bytes] = []
+    real = os.write
+
+    def write(fd: int, data: bytes) -> int:
+        found.append(bytes(data))
+        return real(fd, data)
+
+    monkeypatch.setattr(os, "write", write)
+    return found
+
+
+def own(writes: list[bytes]) -> list[bytes]:
+    """Without what the event loop writes to wake itself."""
+    return [data for data in writes if len(data) > 1 and data[0] & 0xF0 == 0x80]
+
+
+async def test_answers_to_what_came_together_leave_together(
+    listener: Listener, writes: list[bytes]
+) -> None:
+    _, client = await listener.connect()
+    await client.say(masked(Opcode.PING, b"one") + masked(Opcode.PING, b"two"))
+    both = frame(Opcode.PONG, b"one") + frame(Opcode.PONG, b"two")
+    assert await client.read(len(both)) == both
+    assert own(writes) == [both]
+
+
+async def test_nothing_waits_for_another_turn(listener: Listener, writes: list[bytes]) -> None:
+    websocket, client = await listener.connect()
+    assert websocket.cork()
+    assert not websocket.cork(), "whoever corked first ends it"
+    websocket.send(text_frame(b"a"))
+    websocket.deliver(text_frame(b"b"), b"", text_frame(b"b"))
+    assert own(writes) == []
+    websocket.uncork()
+    assert own(writes) == [text_frame(b"a") + text_frame(b"b")]
+    websocket.send(text_frame(b"c"))
+    assert frames_of(await client.until(text_frame(b"c"))) == [(1, b"a"), (1, b"b"), (1, b"c")]
+
+
+async def test_one_corked_connection_holds_up_no_other(
+    listener: Listener, writes: list[bytes]
+) -> None:
+    first, _ = await listener.connect()
+    second, client = await listener.connect()
+    assert first.cork()
+    second.send(text_frame(b"now"))
+    assert frames_of(await client.until(text_frame(b"now"))) == [(1, b"now")]
+    first.uncork()
+    assert own(writes) == [text_frame(b"now")]
+
+
+async def test_a_close_comes_after_what_was_gathered(listener: Listener) -> None:
+    websocket, client = await listener.connect()
+    assert websocket.cork()
+    websocket.send(text_frame(b"last words"))
+    websocket.close(1000)
+    assert frames_of(await client.until(close_frame(1000))) == [
+        (Opcode.TEXT, b"last words"),
+        (Opcode.CLOSE, close_frame(1000)[2:]),
+    ]
+    websocket.uncork()
+
+
+async def test_what_is_gathered_has_the_bounds_of_an_outbox(listener: Listener) -> None:
+    websocket, client = await listener.connect()
+    assert websocket.cork()
+    said = [b"%04d" % number + bytes(30_000) for number in range(20)]
+    for payload in said:
+        websocket.send(text_frame(payload))
+    assert listener.engine.cork_bytes <= 2 * 65_536
+    websocket.uncork()
+    assert backlog(websocket) > 0
+    websocket.send(text_frame(b"end"))
+    heard = frames_of(await client.until(text_frame(b"end")))
+    assert [payload for _, payload in heard] == [*said, b"end"]
+
+
+async def test_a_message_that_fails_leaves_nothing_corked(listener: Listener) -> None:
+    websocket, client = await listener.connect()
+
+    def fail(data: bytes) -> None:
+        raise RuntimeError("this handler is broken")
+
+    listener.bound.on_text = lambda self, data: fail(data)
+    with pytest.raises(RuntimeError, match="broken"):
+        websocket.data_received(masked(Opcode.TEXT, b"a") + masked(Opcode.TEXT, b"b"))
+    assert listener.engine.corked is None
+    websocket.send(text_frame(b"after"))
+    assert frames_of(await client.until(text_frame(b"after"))) == [(1, b"after")]
