@@ -38,6 +38,7 @@ from storm_gateway.limits.base import Limits
 from storm_gateway.limits.local import LocalLimits
 from storm_gateway.observability.memory import Trimmer
 from storm_gateway.observability.metrics import Metrics
+from storm_gateway.observability.scheduling import schedule
 from storm_gateway.presence.base import Presence
 from storm_gateway.presence.memory import MemoryPresence
 from storm_gateway.protocol.close_codes import CloseCode
@@ -470,6 +471,7 @@ def serve(
     makes its own.
     """
     raise_file_limit()
+    schedule(config.scheduling)
 
     def fail(why: str, *, again: bool = False) -> int:
         log.error("%s", why)

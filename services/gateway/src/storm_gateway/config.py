@@ -165,6 +165,11 @@ class Config(BaseSettings):
     handshakes_per_second: float = Field(
         0, ge=0, description="upgrades this node accepts a second; 0: no limit"
     )
+    scheduling: Literal["batch", "normal"] = Field(
+        "batch",
+        description="how Linux schedules the node: `batch` gives up a little of its turn's "
+        "promptness on a full machine and does more in each turn; `normal` is as other programs",
+    )
     header_seconds: float = Field(10, gt=0, description="time to send all request headers, seconds")
     header_bytes: int = Field(16 * KIB, ge=KIB, description="size of all request headers, bytes")
     body_bytes: int = Field(MIB, ge=KIB, description="size of a request body, bytes")
