@@ -33,6 +33,7 @@ class OpenChannels:
         self._size = size
         self._clock = clock
         self._known: dict[int, float] = {}  # → when the store was asked
+        self._closed: dict[int, float] = {}  # those that are not open → when the store said so
         self._wanted: dict[int, None] = {}
         self._asked: set[int] = set()
         self._turns = Turns(self._take)
@@ -55,8 +56,12 @@ class OpenChannels:
         return asked_at >= since
 
     def learn(self, channel_id: int) -> None:
-        """Ask for it, with others that are wanted by now; nobody waits for the answer."""
+        """Ask for it, with others that are wanted by now; nobody waits for the answer. Of one that
+        was not open it is not asked again so soon.
+        """
         if channel_id in self._wanted or channel_id in self._asked:
+            return
+        if self._closed.get(channel_id, -self._ttl) + self._ttl > self._clock():
             return
         if len(self._wanted) < self._size:
             self._wanted[channel_id] = None
@@ -74,6 +79,7 @@ class OpenChannels:
         """Forget everything: events may have been lost."""
         self._doubts += 1
         self._known.clear()
+        self._closed.clear()
 
     def _take(self) -> Coroutine[None, None, None] | None:
         asked = list(self._wanted)[:_MOST]
@@ -90,12 +96,18 @@ class OpenChannels:
             found = await self._store.channels.open(asked)
         except StormError as error:
             log.debug("open channels not loaded", error=error.message)
-            found = set()
+            return
         except Exception:
             log.exception("open channels not loaded")
-            found = set()
-        self._asked.difference_update(asked)
-        if doubts == self._doubts:
-            self._known.update(dict.fromkeys(found, began))
-        while len(self._known) > self._size:
-            del self._known[next(iter(self._known))]
+            return
+        finally:
+            self._asked.difference_update(asked)
+        if doubts != self._doubts:
+            return
+        for channel_id in asked:
+            self._known.pop(channel_id, None)
+            self._closed.pop(channel_id, None)
+            said = self._known if channel_id in found else self._closed
+            said[channel_id] = began
+            if len(said) > self._size:
+                del said[next(iter(said))]

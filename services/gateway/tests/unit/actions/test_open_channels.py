@@ -73,8 +73,24 @@ async def test_one_with_a_banned_user_is_not_open_and_is_again_without(
     await store.learn(channel.id)
     assert not store.channels.holds(channel.id)
     await node.actions.members.unban("alice", channel.id, "bob")
+    store.now += TTL
     await store.learn(channel.id)
     assert store.channels.holds(channel.id)
+
+
+async def test_of_one_that_is_not_open_it_is_not_asked_again_and_again(
+    node: Node, store: Store
+) -> None:
+    await node.make("alice")
+    private = (await node.actions.channels.create("alice", "dev", "private")).id
+    await store.learn(private)
+    for _ in range(5):
+        store.channels.learn(private)
+    await store.learn(1)
+    assert store.queries == [[private], [1]]
+    store.channels.clear()
+    await store.learn(private)
+    assert store.queries == [[private], [1], [private]]
 
 
 @pytest.mark.parametrize("kind", ["private", "deleted", "unknown"])
@@ -139,6 +155,18 @@ async def test_it_is_asked_anew_in_advance_while_it_is_used(store: Store) -> Non
     await until(lambda: len(store.queries) == 2 and not store.channels._asked)
     store.now += TTL / 2 + 1
     assert store.channels.holds(1)
+
+
+async def test_a_ban_that_nobody_told_of_is_found_when_it_is_asked_anew(
+    node: Node, store: Store
+) -> None:
+    await node.make("alice", "bob")
+    channel = await node.actions.channels.create("alice", "dev")
+    await store.learn(channel.id)
+    await node.actions.members.ban("alice", channel.id, "bob")
+    assert store.channels.holds(channel.id), "this node was told nothing"
+    await store.learn(channel.id)
+    assert not store.channels.holds(channel.id)
 
 
 async def test_it_is_forgotten_when_its_time_is_over(store: Store) -> None:
