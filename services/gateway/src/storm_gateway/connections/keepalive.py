@@ -8,15 +8,19 @@ from typing import Generic, TypeVar
 
 T = TypeVar("T")
 
-_LONGEST_ROUND = 10
-"""Seconds: how late a token's end or a silence may be noticed."""
+_ROUNDS = (10, 5)
+"""Seconds: how late a token's end or a silence may be noticed. The longer one is cheaper, where
+the periods are multiples of it: they are whole rounds.
+"""
 
 
 class Wheel(Generic[T]):
     """Buckets of members, one for each second of a round."""
 
     def __init__(self, ping_seconds: int, heartbeat_seconds: int) -> None:
-        self.round = max(1, min(ping_seconds, heartbeat_seconds, _LONGEST_ROUND))
+        long, short = _ROUNDS
+        longest = short if ping_seconds % long or heartbeat_seconds % long else long
+        self.round = max(1, min(ping_seconds, heartbeat_seconds, longest))
         self._pings = max(1, round(ping_seconds / self.round))
         self._heartbeats = max(1, round(heartbeat_seconds / self.round))
         self._buckets: list[set[T]] = [set() for _ in range(self.round)]
