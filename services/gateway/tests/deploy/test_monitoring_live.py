@@ -143,6 +143,12 @@ async def used(stack: Stack, seconds: float) -> AsyncIterator[None]:
                 await node.call(None, "GET", "/readyz")
             with pytest.raises(Refused):
                 await nodes[0].open("/ws")
+            # After an edit nodes have nothing in memory: who resumes is served by the store.
+            said = await peers[0].say(1, "to be edited")
+            edited = await peers[0].ask(
+                "edit", channel_id=1, message_id=said["id"], payload="edited"
+            )
+            await peers[1].until("message.edited", seq=edited["seq"])
             returned = await nodes[1].join("user9")
             await returned.subscribe(1, since=1)
             assert await returned.goodbye() == 1000

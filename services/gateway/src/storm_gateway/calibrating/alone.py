@@ -89,6 +89,7 @@ class _Measuring:
         )
         self.tell(f"{size.connections:,} connections, their memory and subscriptions")
         at_first = await self._memory()
+        node_bytes = float(memory(self.node.pid))
         users = [(f"user-{number}", hall) for number in range(size.connections)]
         newcomer, listeners = await self._open(users)
         opened = await self._memory()
@@ -111,7 +112,7 @@ class _Measuring:
         subscription = (subscribed - opened) / count
         return Alone(
             connections=count,
-            node_bytes=at_first,
+            node_bytes=node_bytes,
             connection_bytes=max(0.0, (opened - at_first) / count),
             subscription_bytes=max(0.0, subscription),
             feed_bytes=max(0.0, (with_feeds - subscribed) / len(smalls) - subscription),
@@ -130,7 +131,7 @@ class _Measuring:
     async def _memory(self) -> int:
         # What follows an opening has come by then: counts of presence, commits.
         await asyncio.sleep(_SETTLE_SECONDS)
-        return memory(self.node.pid)
+        return memory(self.node.pid, own=True)
 
     async def _open(self, users: list[tuple[str, int]]) -> tuple[float, list[Peer]]:
         """Processor time of each."""

@@ -18,17 +18,22 @@ def can_measure() -> bool:
     return (_PROC / "self/smaps_rollup").exists() and (_PROC / "self/stat").exists()
 
 
-def memory(pid: int) -> int:
-    """Proportional set size of a process and its descendants, bytes."""
+def memory(pid: int, *, own: bool = False) -> int:
+    """Proportional set size of a process and its descendants, bytes.
+
+    ``own``: without its share of program files. That share falls when another program that uses the
+    same files begins, and would hide what is measured as a difference.
+    """
     total = 0
     for each in family_of(pid):
         try:
             text = (_PROC / str(each) / "smaps_rollup").read_text()
         except OSError:
             continue
-        total += sum(
-            int(line.split()[1]) * 1024 for line in text.splitlines() if line[:4] == "Pss:"
-        )
+        found = {line.split()[0]: int(line.split()[1]) for line in text.splitlines()[1:]}
+        # Kernels before 5.4 tell only the whole.
+        parts = ("Pss_Anon:", "Pss_Shmem:") if own and "Pss_Anon:" in found else ("Pss:",)
+        total += sum(found[part] for part in parts) * 1024
     return total
 
 
