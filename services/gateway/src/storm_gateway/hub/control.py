@@ -132,11 +132,20 @@ class Control:
         if feed is None:
             return
         users = {user_id} if user_id else {c.user_id for c in feed}
-        task = asyncio.create_task(self._verify(feed, users))
+        if not user_id:
+            self._hub.hold_back(feed)
+        task = asyncio.create_task(self._verify(feed, users, held=not user_id))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _verify(self, feed: Feed, users: set[str]) -> None:
+    async def _verify(self, feed: Feed, users: set[str], *, held: bool) -> None:
+        try:
+            await self._cut_strangers(feed, users)
+        finally:
+            if held:
+                self._hub.go_on(feed)
+
+    async def _cut_strangers(self, feed: Feed, users: set[str]) -> None:
         results = await asyncio.gather(
             *(self._may_receive(user_id, feed.channel_id) for user_id in users),
             return_exceptions=True,

@@ -92,6 +92,7 @@ class Feed:
 
     __slots__ = (
         "channel_id",
+        "checking",
         "ephemeral",
         "ephemeral_bytes",
         "held",
@@ -138,6 +139,7 @@ class Feed:
         self.recent_bytes = 0
         self.recent_seq = 0  # as it was when somebody last looked whether it moves
         self.held: dict[int, bytes] = _NOTHING  # events that came before their predecessors
+        self.checking = 0  # looks at whether everybody may still receive this
         self.repairing = False
         self.repair_again = False  # asked for while one is under way
         self.marked = False

@@ -36,6 +36,8 @@ _REPAIRS_AT_ONCE = 16
 _IDLE_SECONDS = 10
 _IN_FLIGHT_SECONDS = 0.25
 """Time that a committed event may take through the bus before it counts as lost."""
+_UPDATED = b'{"type":"channel.updated"'
+"""Tells strangers why they are cut; a frame's header has at most 10 bytes."""
 _GONE = 2**63
 """In place of the head of a channel that there is no more."""
 
@@ -211,15 +213,26 @@ class Hub:
         return feed is not None and feed.congested
 
     def _put_in_order(self, feed: Feed, seq: int, frame: bytes) -> None:
-        if feed.live and seq == feed.seq + 1:
+        waits = feed.checking and _UPDATED not in frame[:40]
+        if feed.live and seq == feed.seq + 1 and not waits:
             self._accept_heard(feed, seq, frame)
-            if feed.held:
+            if feed.held and not feed.checking:
                 self._take_held(feed)
         elif seq > feed.seq:
             if len(feed.held) < _HELD:
                 feed.hold(seq, frame)
-            if feed.live:
+            if feed.live and not feed.checking:
                 self._wait_for_late(feed)
+
+    def hold_back(self, feed: Feed) -> None:
+        """What comes now waits for :meth:`go_on`: nobody knows who may still receive it."""
+        feed.checking += 1
+
+    def go_on(self, feed: Feed) -> None:
+        """Everybody who is subscribed now may receive what waited."""
+        feed.checking -= 1
+        if feed.live and not feed.checking:
+            self._take_held(feed)
 
     def _accept_heard(self, feed: Feed, seq: int, frame: bytes) -> None:
         event = taken_away(frame)
@@ -273,8 +286,8 @@ class Hub:
         """Read what is missing from the store and deliver it in order."""
         # A repair under way may have read the store before what is missing now was committed.
         feed.repair_again = feed.repairing
-        if feed.repairing:
-            return
+        if feed.repairing or feed.checking:
+            return  # the next comparison of heads finds it, when it is known who may have it
         feed.repairing = True
         self._late.pop(feed, None)
         self._spawn(self._repair(feed))
