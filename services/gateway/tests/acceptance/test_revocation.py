@@ -1,5 +1,6 @@
 """Whoever loses a right stops receiving at once, and others go on."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -250,3 +251,31 @@ async def test_a_deleted_user_is_thrown_out_and_the_messages_stay(node: Node) ->
         await node.open(headers={"Authorization": f"Bearer {old}"})
     assert caught.value.status == 401
     await alice.say(1, "life goes on")
+
+
+async def test_what_is_said_waits_until_it_is_known_who_may_still_hear_it(
+    node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    room = await Room.make(node, "public")
+    visitor = await node.join("visitor")
+    await visitor.subscribe(room.channel)
+    channels = node.gateway.store.channels
+    real, asked, gate = channels.access, asyncio.Event(), asyncio.Event()
+
+    async def access(pairs: Any) -> Any:
+        asked.set()
+        await gate.wait()
+        return await real(pairs)
+
+    monkeypatch.setattr(channels, "access", access)
+    await room.want("PATCH", "", json={"visibility": "private"})
+    await asked.wait()
+    await room.alice.say(room.channel, "members only")
+    await visitor.until("channel.updated")
+    await visitor.ask("ping")
+    assert "members only" not in str(room.bob.events)
+    gate.set()
+    for member in (room.bob, room.carol):
+        await member.until("message", payload="members only")
+    await visitor.ask("ping")
+    assert "members only" not in str(visitor.events)
