@@ -15,7 +15,8 @@ from common.progress import say
 from common.rest import Rest
 from common.tokens import mint
 
-from loading import scene
+from loading import members, scene
+from loading.audit import Audit
 from loading.faults import Faults
 from loading.figures import SLOT_SECONDS, Figures
 from loading.fleet import Fleet, Part, addresses, divide
@@ -99,6 +100,10 @@ def run(profile: Profile, options: Options, target: Target | None) -> Result:
             notes.append(end.enter_context(ahead([os.getpid(), *families])))
         with Rest(target.url, target.owner_token(f"{options.scene}-owner")) as rest:
             made = scene.prepare(rest, profile, options.scene, make=options.share[0] == 1)
+            if profile.members:
+                if target.stack is None:
+                    raise RuntimeError("members are made in a stack of our own: not with --url")
+                members.add(target.stack.postgres.url, profile, options.scene, made)
             channels = folder / "channels.json"
             channels.write_text(json.dumps(asdict(made)))
             return _Run(profile, options, target, folder, notes).run(channels, faults, rest)
@@ -151,7 +156,7 @@ class _Run:
         needed = _BOOT_SECONDS * (1 + len(self.parts)) + sum(self.vus.values()) * _VU_SECONDS
         self.began = options.at if options.at is not None else time.time() + needed
         self.figures = {slow: Figures(self.began * 1000) for slow in (False, True)}
-        self.fleet = Fleet(options.k6, folder, self._hear)
+        self.fleet = Fleet(options.k6, folder, self._hear, len(self.parts))
 
     def _parts(self) -> list[Part]:
         profile = self.profile
@@ -178,6 +183,7 @@ class _Run:
         )
         failures: list[str] = []
         freezer = Freezer(profile)
+        audit: Audit | None = None
         try:
             plan = self._plan(channels)
             for number, part in enumerate(self.parts):
@@ -187,11 +193,16 @@ class _Run:
             if faults is not None:
                 faults.start(hold_begins, self.began)
             freezer.start([each for each in self.fleet.processes if each.part.slow], hold_begins)
-            watch = Watch(self._groups, self.began)
+            audit = self._audit(hold_begins)
+            watch = Watch(lambda: self._groups(audit), self.began)
             failures += self._follow(watch)
             if not failures:
                 self.fleet.drain()
+                wrong = audit.wait() if audit is not None else None
+                failures += [wrong] if wrong is not None else []
         finally:
+            if audit is not None:
+                audit.stop()
             freezer.stop()
             self.fleet.stop()
             if faults is not None:
@@ -215,10 +226,23 @@ class _Run:
             windows=[asdict(window) for window in faults.windows] if faults is not None else [],
             summaries=self.fleet.summaries(),
             notes=self.notes,
+            audit=audit.verdict if audit is not None else [],
             faults=failures or self.fleet.failed,
             share=f"{options.share[0]}/{options.share[1]}",
             processes=len(self.parts),
         )
+
+    def _audit(self, hold_begins: float) -> Audit | None:
+        """From the ramp to the end of the hold, where the profile wants it."""
+        stack = self.target.stack
+        if not self.profile.audit_messages_per_second:
+            return None
+        if stack is None or stack.workers is None or self.target.secret is None:
+            raise RuntimeError("the audit rides along in a stack of our own: not with --url")
+        urls = [f"http://{addr}" for addr in stack.workers.node_addrs]
+        seconds = hold_begins + self.profile.hold_seconds - time.time()
+        rate = self.profile.audit_messages_per_second
+        return Audit(urls, self.target.secret, seconds, rate)
 
     def _is_local(self) -> bool:
         return (urlsplit(self.target.url).hostname or "").startswith("127.")
@@ -229,8 +253,8 @@ class _Run:
         described = as_json(profile)
         names = (
             "behaviour", "messages_per_second", "mix", "hall_every_seconds", "payload_bytes",
-            "rooms", "small_size", "hot_share", "sockets_per_vu", "delivery_sample", "spikes",
-            "storms", "thresholds",
+            "rooms", "small_size", "members", "hot_share", "sockets_per_vu", "delivery_sample",
+            "spikes", "storms", "thresholds",
         )  # fmt: skip
         times = ("ramp", "calm", "hold", "settle", "patience")
         return {
@@ -249,8 +273,10 @@ class _Run:
             "skip_one": self.options.skip_one,
         }
 
-    def _groups(self) -> dict[str, list[int]]:
+    def _groups(self, audit: Audit | None) -> dict[str, list[int]]:
         groups = {"driver": [os.getpid()]}
+        if audit is not None:
+            groups["audit"] = [audit.pid]
         running = [each for each in self.fleet.processes if each.running.poll() is None]
         groups["k6"] = [each.pid for each in running]
         if (stack := self.target.stack) is not None:

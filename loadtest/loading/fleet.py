@@ -26,6 +26,9 @@ _OTHER_FILES = 1_000
 _ADDRESSES = 2
 """Of one process: a port that was just left is not free at once."""
 _FIRST_ADDRESS = ipaddress.IPv4Address("127.0.0.2")
+_MEMORY_SHARE = 0.65
+"""Of the memory that is free when the first starts, for all k6 together."""
+_MEMORY_SPREAD = 0.25
 _KEPT_WORDS = 100
 _TOLD_WORDS = 20
 _STOP_SECONDS = 10.0
@@ -84,6 +87,24 @@ def version_of(k6: str) -> str:
     return done.stdout.splitlines()[0].strip()
 
 
+def go_settings(number: int, processes: int) -> dict[str, str]:
+    """The environment of Go for this one of so many k6 that share this machine; what is set
+    already stands.
+
+    A thread for each of its processors in each of them is too many: they wake each other. And
+    garbage is collected only when there is no more memory, which costs seconds: not in all of them
+    at the same moment, so each has a bound of its own.
+    """
+    pages = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    spread = 1 + _MEMORY_SPREAD * (2 * number / (processes - 1) - 1) if processes > 1 else 1.0
+    usual = {
+        "GOMAXPROCS": str(max(1, (os.cpu_count() or 1) // processes)),
+        "GOGC": "off",
+        "GOMEMLIMIT": f"{int(pages * _MEMORY_SHARE * spread / processes / 2**20)}MiB",
+    }
+    return {name: value for name, value in usual.items() if name not in os.environ}
+
+
 def addresses(process: int) -> str:
     """From which loopback addresses a process connects: its own ones."""
     first = _FIRST_ADDRESS + process * _ADDRESSES
@@ -124,8 +145,10 @@ class Process:
 class Fleet:
     """All of them. ``hear`` gets the number of the process and each line of its VUs."""
 
-    def __init__(self, k6: str, folder: Path, hear: Hear) -> None:
+    def __init__(self, k6: str, folder: Path, hear: Hear, expected: int = 1) -> None:
+        """``expected``: so many processes will share this machine."""
         self.k6 = k6
+        self._go = [go_settings(number, expected) for number in range(expected)]
         self.folder = folder
         self.processes: list[Process] = []
         self._hear = hear
@@ -163,6 +186,7 @@ class Fleet:
             [*command, str(SCRIPT)],
             env={
                 **inherited,
+                **self._go[min(number, len(self._go) - 1)],
                 "STORM_LOAD_PLAN": str(path),
                 **({"STORM_JWT_SECRET": secret} if secret else {}),
             },

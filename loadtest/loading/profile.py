@@ -101,6 +101,9 @@ class Profile:
     payload_bytes: int = 64
     room_size: int = 1000
     small_size: int = 10
+    members: bool = False
+    """Everybody is a member of their channels before the run, as the people of a deployment are;
+    otherwise all users are new, and join their small room. Only for a stack of our own."""
     hot_share: float = 0.8
     """Of the messages of hot_room, those in the one room."""
     patience_seconds: float = 20.0
@@ -115,6 +118,9 @@ class Profile:
     storms: Storms = field(default_factory=Storms)
     slow: Slow = field(default_factory=Slow)
     faults: list[Fault] = field(default_factory=list)
+    audit_messages_per_second: float = 0.0
+    """Of ``storm audit``, which then rides along until the end of the hold; 0: it does not. Only
+    with a stack of our own."""
     thresholds: Thresholds = field(default_factory=Thresholds)
     settings: dict[str, str | int | float] = field(default_factory=dict)
     """STORM_… of the nodes, beside those that every run sets."""

@@ -133,6 +133,7 @@ def page(result: Result, name: str, command: str, version: str, faults: Sequence
         f"times count again from second {window['judged_from']:.0f}\n"
         for window in result.windows
     )
+    audit = "".join(f"    {line}\n" for line in result.audit)
     own = "".join(
         f"- k6 {each['process']}: {', '.join(each['missed']) or 'none'}\n"
         for each in result.summaries
@@ -167,6 +168,7 @@ buckets. k6 and STORM share the machine, unless a URL was given.
 {cost_table(result)}
 
 {"## Faults" + chr(10) + chr(10) + windows if windows else ""}
+{"## The audit that rode along" + chr(10) + chr(10) + audit if audit else ""}
 {"## Settings of the machine" + chr(10) + chr(10) + notes if notes else ""}
 ## Thresholds that k6 itself saw missed
 

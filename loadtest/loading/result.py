@@ -30,6 +30,8 @@ class Result:
     summaries: list[dict[str, Any]] = field(default_factory=list)
     """Of k6 itself, one for each process."""
     notes: list[str] = field(default_factory=list)
+    audit: list[str] = field(default_factory=list)
+    """What ``storm audit`` said, where it rode along."""
     faults: list[str] = field(default_factory=list)
     """What went wrong besides missed service levels."""
     share: str = "1/1"
@@ -55,7 +57,7 @@ class Result:
 
 
 _PLAIN = (
-    "vus", "samples", "windows", "summaries", "notes", "faults", "share", "processes",
+    "vus", "samples", "windows", "summaries", "notes", "audit", "faults", "share", "processes",
 )  # fmt: skip
 
 
@@ -97,6 +99,7 @@ def merge(results: list[Result]) -> Result:
         heads={},
         vus=sum(result.vus for result in results),
         samples=first.samples,
+        audit=first.audit,
         share=f"all {count}",
         processes=sum(result.processes for result in results),
     )

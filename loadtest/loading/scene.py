@@ -25,6 +25,10 @@ class Channels:
     rooms: list[int]
     smalls: list[int]
 
+    def of(self, user: int, small_size: int) -> tuple[int, int, int]:
+        """Those that the user with this number is in."""
+        return self.hall, self.rooms[user % len(self.rooms)], self.smalls[user // small_size]
+
 
 def prepare(rest: Rest, profile: Profile, scene: str, *, make: bool) -> Channels:
     """Find the channels of the scene, and make those that are missing; or wait until somebody

@@ -14,7 +14,7 @@ _COMING = 100
 names do so as well, for more will come."""
 _STAYS_BUSY_SECONDS = 5.0
 """Between two busy beats one may be quiet by chance."""
-_LONGEST_SECONDS = 15.0
+_LONGEST_SECONDS = 60.0
 """How long counts wait for such a node, beyond the time at which they were due."""
 _NAMED_SECONDS = 5.0
 """How long names wait while a crowd returns, after the last that were told of the channel: when

@@ -29,6 +29,13 @@ tried without waiting, it could be missed for ever.
 UNSEEN_SECONDS = 3.0
 """A lock that was not looked for this long counts from its beginning when it is met again."""
 
+TRIES = 4
+"""How many tries a write has at least: where the database answers late, one takes seconds, and so
+long do the others hold what is waited for."""
+
+LONGEST_SECONDS = 12.0
+"""How long that may be."""
+
 REMEMBERED_SECONDS = 10.0
 """How long a lock is remembered that nobody asks for."""
 
@@ -76,10 +83,12 @@ class Aside:
 
     def __init__(self, patience_seconds: float, limit_seconds: float) -> None:
         """``patience_seconds``: after how long a lock that does not move is stuck;
-        ``limit_seconds``: how long a write waits here at most.
+        ``limit_seconds``: how long a write waits here at most, unless the database is so slow that
+        :data:`TRIES` take longer.
         """
         self._patience = patience_seconds
         self._limit = limit_seconds
+        self._tries_take = 0.0
         self._entries: list[_Entry] = []
         self._channels: dict[int, _Lock] = {}
         self._users: dict[str, _Lock] = {}
@@ -195,11 +204,14 @@ class Aside:
         asked: tuple[Collection[int], Collection[str]],
         held: Mapping[int, int | None],
         held_users: Collection[str],
+        took: float = 0.0,
     ) -> list[Hot]:
-        """The outcome of a try: of what was asked for, this was held, with the head that the
-        channel had. Gives the writes that are to be refused, which are forgotten.
+        """The outcome of a try that took so many seconds: of what was asked for, this was held,
+        with the head that the channel had. Gives the writes that are to be refused, which are
+        forgotten.
         """
         self._tried = now
+        self._tries_take = min(LONGEST_SECONDS, TRIES * took)
         awaited = self.awaited
         for channel_id in asked[0]:
             lock = self._channels.get(channel_id)
@@ -214,7 +226,7 @@ class Aside:
         for user_id in asked[1]:
             if user_id in held_users:
                 lock = self._users.setdefault(user_id, _Lock(now, None))
-                lock.seen_held(now, None, self._patience)
+                lock.seen_held(now, None, self._at_least(self._patience))
             elif user_id not in waiting_users:
                 self._users.pop(user_id, None)
         late = [entry.write for entry in self._entries if self._is_late(entry, now)]
@@ -226,7 +238,7 @@ class Aside:
         if lock is None:
             lock = self._channels[channel_id] = _Lock(now, head)
         was_stuck = lock.stuck
-        lock.seen_held(now, head, self._patience)
+        lock.seen_held(now, head, self._at_least(self._patience))
         if lock.stuck and not was_stuck:
             log.warning(
                 "Channel %d is locked by another session of the database: its writes are refused",
@@ -238,7 +250,12 @@ class Aside:
         locks = (self._channels.get(channel_id), self._users.get(user_id))
         if not any(locks):
             return False
-        return now - entry.since >= self._limit or any(lock and lock.stuck for lock in locks)
+        return now - entry.since >= self._at_least(self._limit) or any(
+            lock and lock.stuck for lock in locks
+        )
+
+    def _at_least(self, seconds: float) -> float:
+        return max(seconds, self._tries_take)
 
     def _forget(self, now: float) -> None:
         awaited, users = self.awaited, {place_of(entry.write)[1] for entry in self._entries}

@@ -74,6 +74,7 @@ class GroupCommit:
         # Later than the server ends the transaction of a node that froze, and late enough for a
         # disk that stops for a moment while another node commits.
         self._aside = Aside(0.8 * timeout_seconds, 0.8 * timeout_seconds)
+        self._slow = False
         self._queue: SimpleQueue[list[Waiting] | None] = SimpleQueue()
         self._gathered: list[Waiting] = []
         # Counted on the loop only: from submit until the caller has heard.
@@ -253,6 +254,11 @@ class GroupCommit:
                 part = self._aside.sift(part, time.monotonic())  # type: ignore[arg-type]
                 if not part:
                     continue
+                if self._slow:
+                    # To wait for a lock in vain costs all of them two answers that come late.
+                    self._aside.add(part, time.monotonic())
+                    self._commit_aside()
+                    continue
             started = time.perf_counter()
             outcome = self._committer.commit(part, self._stuck(part))
             if outcome is None:
@@ -260,6 +266,7 @@ class GroupCommit:
                 self._commit_aside()
                 continue
             outcome.seconds = time.perf_counter() - started
+            self._slow = outcome.seconds > SLOW_SECONDS
             self._hand_back(outcome)
             if outcome.locked_out:
                 self._aside.remember(outcome.locked, time.monotonic())
@@ -309,13 +316,15 @@ class GroupCommit:
             tx, (held, held_users, writes, more, results) = self._committer.transact(run)
         except Exception as error:  # noqa: BLE001 it is looked at there
             return self._failed_aside(error, asked)
+        took = time.perf_counter() - started
+        self._slow = took > SLOW_SECONDS
         if writes:
             aside.remove(writes)
             outcome = Outcome(writes, results)
             outcome.events, outcome.stored = tx.events, tx.stored
-            outcome.seconds = time.perf_counter() - started
+            outcome.seconds = took
             self._hand_back(outcome)
-        self._tried(asked, held, held_users)
+        self._tried(asked, held, held_users, took)
         return more
 
     def _failed_aside(self, error: Exception, asked: tuple[set[int], set[str]]) -> bool:
@@ -349,8 +358,9 @@ class GroupCommit:
         asked: tuple[set[int], set[str]],
         held: Mapping[int, int | None],
         held_users: set[str],
+        took: float = 0.0,
     ) -> None:
-        late = self._aside.tried(time.monotonic(), asked, held, held_users)
+        late = self._aside.tried(time.monotonic(), asked, held, held_users, took)
         self._refuse(late, UnavailableError(BUSY, retry_after_ms=RETRY_AFTER_MS))
 
     # --- on the event loop ---

@@ -111,3 +111,24 @@ def test_the_next_try_is_due_only_while_something_waits() -> None:
     assert aside.pause(0.0) == 0.0
     try_(aside, 0.0, {1: 1})
     assert aside.pause(0.0) == module.AGAIN_SECONDS
+
+
+def test_where_a_try_takes_seconds_a_write_has_as_many_tries_and_not_as_little_time() -> None:
+    aside = Aside(PATIENCE, LIMIT)
+    waiting = write(1)
+    aside.add([waiting], 0.0)
+    asked = aside.needs()
+    took = 2.0
+    for tries in range(1, module.TRIES):
+        # Others write to the channel between any two tries: nothing is stuck.
+        assert aside.tried(tries * took, asked, {1: tries}, (), took) == []
+    assert aside.tried(module.TRIES * took, asked, {1: 9}, (), took) == [waiting]
+
+
+def test_however_long_a_try_takes_a_write_is_refused_in_the_end() -> None:
+    aside = Aside(PATIENCE, LIMIT)
+    waiting = write(1)
+    aside.add([waiting], 0.0)
+    asked = aside.needs()
+    assert aside.tried(module.LONGEST_SECONDS - 0.1, asked, {1: 1}, (), 9.0) == []
+    assert aside.tried(module.LONGEST_SECONDS, asked, {1: 2}, (), 9.0) == [waiting]
