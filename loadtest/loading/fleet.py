@@ -26,7 +26,7 @@ _OTHER_FILES = 1_000
 _ADDRESSES = 2
 """Of one process: a port that was just left is not free at once."""
 _FIRST_ADDRESS = ipaddress.IPv4Address("127.0.0.2")
-_MEMORY_SHARE = 0.65
+_MEMORY_SHARE = 0.75
 """Of the memory that is free when the first starts, for all k6 together."""
 _MEMORY_SPREAD = 0.25
 _KEPT_WORDS = 100

@@ -133,7 +133,7 @@ def page(result: Result, name: str, command: str, version: str, faults: Sequence
         f"times count again from second {window['judged_from']:.0f}\n"
         for window in result.windows
     )
-    audit = "".join(f"    {line}\n" for line in result.audit)
+    audit = "".join(f"{line}\n" for line in result.audit)
     own = "".join(
         f"- k6 {each['process']}: {', '.join(each['missed']) or 'none'}\n"
         for each in result.summaries

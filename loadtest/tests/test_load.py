@@ -14,9 +14,10 @@ import pytest
 from common.paths import PYTHON, REPOSITORY
 from loading import profile as profiles
 from loading import report
+from loading.audit import Audit
 from loading.buckets import Histogram, merged, upper_edge
 from loading.figures import Figures
-from loading.fleet import divide, find_k6, socket_limit
+from loading.fleet import divide, find_k6, go_settings, socket_limit
 from loading.machine import prepared
 from loading.profile import Profile, ProfileError, Thresholds
 from loading.result import Result, merge, read
@@ -109,6 +110,23 @@ def test_every_user_is_in_one_process_and_none_has_more_than_it_may() -> None:
 
 def test_few_users_are_not_spread_over_empty_processes() -> None:
     assert [part.users for part in divide(0, 15, 10, at_least=4)] == [10, 5]
+
+
+def test_many_k6_share_processors_and_memory_and_do_not_collect_garbage_at_the_same_moment(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name in ("GOMAXPROCS", "GOGC", "GOMEMLIMIT"):
+        monkeypatch.delenv(name, raising=False)
+    processes = 6
+    each = [go_settings(number, processes) for number in range(processes)]
+    bounds = [int(settings["GOMEMLIMIT"].removesuffix("MiB")) for settings in each]
+    assert len(set(bounds)) == processes
+    free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**20
+    assert 0.3 * free < sum(bounds) < 0.9 * free
+    threads = processes * int(each[0]["GOMAXPROCS"])
+    assert threads <= max(processes, os.cpu_count() or 1)
+    monkeypatch.setenv("GOGC", "50")
+    assert "GOGC" not in go_settings(0, 1)
 
 
 def test_settings_of_the_machine_are_raised_said_and_put_back(tmp_path: Path) -> None:
@@ -311,6 +329,29 @@ def test_a_tiny_run_passes_and_loses_nothing() -> None:
     assert counts["acked"] == counts["sent"]
     assert " in, " in done.stdout
     assert (REPOSITORY / "build" / "load" / "ci.md").exists()
+
+
+def test_users_who_are_members_beforehand_join_nothing_and_the_audit_rides_along() -> None:
+    done = run(
+        "--set", "nodes=2", "--set", "members=true", "--set", "audit_messages_per_second=5",
+        *PATIENT,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "adding 40 users, members of their channels" in done.stdout
+    report_of_it = (REPOSITORY / "build" / "load" / "ci.md").read_text()
+    assert "## The audit that rode along" in report_of_it
+    assert re.search(r"\| passed \| [1-9]\d* \| 0 \| 0 \|", report_of_it), report_of_it
+    assert "| lost | 0 | 0 | yes |" in done.stdout
+
+
+def test_an_audit_that_fails_fails_the_run() -> None:
+    free = Audit(["http://127.0.0.1:1"], "x" * 32, 1, 1)
+    try:
+        wrong = free.wait()
+    finally:
+        free.stop()
+    assert wrong is not None
+    assert wrong.startswith("storm audit ended with status")
 
 
 def test_an_impossible_service_level_and_a_forgotten_message_fail_the_run() -> None:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Coroutine
 
 AT_ONCE = 2
 """Queries under way at one time: a slow one does not hold up those after it."""
-_REST = 4
+_REST = 16
 """Times what the last query took, from one beginning to the next. A query costs a node more than
 what it asks about, and a busy machine takes longer for each: it then asks for more at a time."""
 _LONGEST_SECONDS = 0.1
