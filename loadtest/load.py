@@ -87,6 +87,12 @@ def parse(arguments: list[str]) -> argparse.Namespace:
         help="run ahead of whatever else this machine does (as root; the report says so)",
     )
     parser.add_argument(
+        "--slice",
+        type=float,
+        metavar="MS",
+        help="everything is scheduled as batch and runs so long at a time: for full machines",
+    )
+    parser.add_argument(
         "--skip-one",
         action="store_true",
         help="one user forgets one message on purpose: shows that the check can fail",
@@ -120,6 +126,7 @@ def options_of(given: argparse.Namespace, k6: str) -> Options:
         local_ips=given.local_ips,
         skip_one=given.skip_one,
         ahead=given.ahead,
+        slice_ms=given.slice,
         every_seconds=given.every,
     )
 

@@ -20,7 +20,7 @@ from loading.audit import Audit
 from loading.faults import Faults
 from loading.figures import SLOT_SECONDS, Figures
 from loading.fleet import Fleet, Part, addresses, divide
-from loading.machine import ahead, prepared
+from loading.machine import ahead, long_slices, prepared
 from loading.profile import Profile, as_json
 from loading.progress import Progress
 from loading.result import Result
@@ -79,6 +79,8 @@ class Options:
     skip_one: bool = False
     ahead: bool = False
     """Run ahead of what else the machine does."""
+    slice_ms: float | None = None
+    """How long processes run at a time on a full machine; None: as the system has it."""
     every_seconds: float = 5.0
     """How often progress is told."""
 
@@ -89,6 +91,8 @@ def run(profile: Profile, options: Options, target: Target | None) -> Result:
     """
     with ExitStack() as end:
         notes = end.enter_context(prepared(profile.connections // options.share[1]))
+        if options.slice_ms is not None:
+            notes.append(long_slices(options.slice_ms))
         folder = Path(end.enter_context(tempfile.TemporaryDirectory(prefix="storm-load-")))
         faults = None
         if target is None:
