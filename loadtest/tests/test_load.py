@@ -18,7 +18,7 @@ from loading.audit import Audit
 from loading.buckets import Histogram, merged, upper_edge
 from loading.figures import Figures
 from loading.fleet import divide, find_k6, go_settings, socket_limit
-from loading.machine import prepared
+from loading.machine import long_slices, prepared
 from loading.profile import Profile, ProfileError, Thresholds
 from loading.result import Result, merge, read
 from loading.verdict import misses
@@ -145,6 +145,31 @@ def test_settings_of_the_machine_are_raised_said_and_put_back(tmp_path: Path) ->
     assert {name: (tmp_path / name).read_text() for name in values} == values
     with prepared(500, tmp_path) as told:
         assert told == []
+
+
+def test_with_longer_slices_a_process_and_its_children_are_scheduled_as_batch() -> None:
+    asked = (
+        "import os, subprocess, sys; from loading.machine import long_slices; "
+        "print(long_slices(15), flush=True); "
+        "subprocess.run([sys.executable, '-c', 'import os; print(os.sched_getscheduler(0))'])"
+    )
+    done = subprocess.run(  # noqa: S603 our own program
+        [PYTHON, "-c", asked],
+        cwd=SCRIPT.parent,
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    )
+    told, policy = done.stdout.splitlines()
+    assert told == "everything scheduled as batch, with slices of 15 ms, until the end"
+    assert int(policy) == os.SCHED_BATCH
+
+
+def test_slices_that_cannot_be_are_refused_in_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("platform.machine", lambda: "pdp11")
+    with pytest.raises(OSError, match="slices of processor time cannot be set on"):
+        long_slices(15)
 
 
 # --- adding up ---
