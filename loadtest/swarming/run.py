@@ -86,7 +86,7 @@ class Run:
         if rate is None:
             begun = self.fleet.open(options.open_rate, options.window)
         else:
-            begun = self.fleet.open(rate, 0 if rate else AT_ONCE)
+            begun = self.fleet.open(rate, 0 if rate else options.window or AT_ONCE)
         best, since = 0, time.monotonic()
         while (state := self.tick()) and state["open"] < options.connections:
             if state["open"] > best:
