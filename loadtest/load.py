@@ -141,6 +141,12 @@ def target_of(given: argparse.Namespace, profile: profiles.Profile) -> Target | 
         raise RuntimeError(f"--url {given.url} should begin with http:// or https://")
     if profile.faults:
         raise RuntimeError("faults are injected into a stack of our own only, not into --url")
+    for name in ("members", "audit_messages_per_second"):
+        if getattr(profile, name):
+            raise RuntimeError(
+                f"{name} is for a stack of our own, not for --url: add --set {name}="
+                f"{'false' if name == 'members' else 0}"
+            )
     secret = os.environ.get("STORM_JWT_SECRET") or None
     if given.tokens:
         with given.tokens.open() as lines:

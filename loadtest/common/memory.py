@@ -1,8 +1,10 @@
 """What a process and its sockets hold, from /proc."""
 
+import os
+from contextlib import suppress
 from pathlib import Path
 
-_PAGE = 4_096
+_PAGE = os.sysconf("SC_PAGE_SIZE")
 _LARGE_BYTES = 512 * 2**20
 
 
@@ -23,6 +25,22 @@ def pss(pid: int) -> int:
         if line.startswith("Pss:"):
             return int(line.split()[1]) * 1024
     return 0
+
+
+def memory_available() -> int:
+    """Bytes that this machine, or the group of processes that a container is, has left; 0 when
+    that cannot be read.
+    """
+    left = 0
+    with suppress(OSError):
+        for line in Path("/proc/meminfo").read_text().splitlines():
+            if line.startswith("MemAvailable:"):
+                left = int(line.split()[1]) * 1024
+    with suppress(OSError, ValueError):
+        group = Path("/sys/fs/cgroup")
+        most = int((group / "memory.max").read_text())  # "max" is no number
+        left = min(left, most - int((group / "memory.current").read_text()))
+    return left
 
 
 def cpu_seconds(pid: int) -> float:

@@ -105,8 +105,8 @@ def run(profile: Profile, options: Options, target: Target | None) -> Result:
         with Rest(target.url, target.owner_token(f"{options.scene}-owner")) as rest:
             made = scene.prepare(rest, profile, options.scene, make=options.share[0] == 1)
             if profile.members:
-                if target.stack is None:
-                    raise RuntimeError("members are made in a stack of our own: not with --url")
+                assert target.stack is not None  # noqa: S101 looked at with the command line
+                notes.append("before it: everybody made a user and a member of three channels")
                 members.add(target.stack.postgres.url, profile, options.scene, made)
             channels = folder / "channels.json"
             channels.write_text(json.dumps(asdict(made)))
@@ -186,6 +186,7 @@ class _Run:
             f"{profile.ramp_seconds:g} s of ramp, {profile.hold_seconds:g} s of hold"
         )
         failures: list[str] = []
+        wrong: list[str] = []
         freezer = Freezer(profile)
         audit: Audit | None = None
         try:
@@ -199,11 +200,11 @@ class _Run:
             freezer.start([each for each in self.fleet.processes if each.part.slow], hold_begins)
             audit = self._audit(hold_begins)
             watch = Watch(lambda: self._groups(audit), self.began)
-            failures += self._follow(watch)
+            failures += self._follow(watch, audit)
             if not failures:
                 self.fleet.drain()
-                wrong = audit.wait() if audit is not None else None
-                failures += [wrong] if wrong is not None else []
+                if audit is not None and (words := audit.wait()) is not None:
+                    wrong.append(words)
         finally:
             if audit is not None:
                 audit.stop()
@@ -231,7 +232,7 @@ class _Run:
             summaries=self.fleet.summaries(),
             notes=self.notes,
             audit=audit.verdict if audit is not None else [],
-            faults=failures or self.fleet.failed,
+            faults=(failures or self.fleet.failed) + wrong,
             share=f"{options.share[0]}/{options.share[1]}",
             processes=len(self.parts),
         )
@@ -241,8 +242,9 @@ class _Run:
         stack = self.target.stack
         if not self.profile.audit_messages_per_second:
             return None
-        if stack is None or stack.workers is None or self.target.secret is None:
-            raise RuntimeError("the audit rides along in a stack of our own: not with --url")
+        assert stack is not None  # noqa: S101 looked at with the command line
+        assert stack.workers is not None  # noqa: S101 they share an address
+        assert self.target.secret is not None  # noqa: S101 it is ours
         urls = [f"http://{addr}" for addr in stack.workers.node_addrs]
         seconds = hold_begins + self.profile.hold_seconds - time.time()
         rate = self.profile.audit_messages_per_second
@@ -288,9 +290,10 @@ class _Run:
             groups |= {server.name: [server.pid] for server in stack.servers}
         return groups
 
-    def _follow(self, watch: Watch) -> list[str]:
+    def _follow(self, watch: Watch, audit: Audit | None) -> list[str]:
         """Tell how it goes until all k6 have ended. Gives what went wrong, in words."""
-        limit = self.began + self.profile.lasts + self.profile.settle_seconds + _ENDING_SECONDS
+        hold_ends = self.began + self.profile.lasts
+        limit = hold_ends + self.profile.settle_seconds + _ENDING_SECONDS
         progress = Progress(self.profile, self.figures[False])
         next_look = time.time() + self.options.every_seconds
         while self.fleet.running:
@@ -300,6 +303,8 @@ class _Run:
             stack = self.target.stack
             if stack is not None and (why := stack.died()):
                 return [f"broken off: {why}"]
+            if audit is not None and audit.ended and time.time() < hold_ends:
+                return [f"broken off: {audit.wait() or 'storm audit ended before its time'}"]
             if time.time() > limit:
                 return ["k6 did not end in time and was ended"]
             if time.time() >= next_look:

@@ -16,6 +16,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+from common.memory import memory_available
 from common.paths import PYTHON, REPOSITORY
 from common.progress import say
 
@@ -28,6 +29,8 @@ _ADDRESSES = 2
 _FIRST_ADDRESS = ipaddress.IPv4Address("127.0.0.2")
 _MEMORY_SHARE = 0.75
 """Of the memory that is free when the first starts, for all k6 together."""
+_LEAST_MEMORY = 2**30
+"""For one of them; with less, garbage is collected as usual."""
 _MEMORY_SPREAD = 0.25
 _KEPT_WORDS = 100
 _TOLD_WORDS = 20
@@ -87,22 +90,27 @@ def version_of(k6: str) -> str:
     return done.stdout.splitlines()[0].strip()
 
 
-def go_settings(number: int, processes: int) -> dict[str, str]:
-    """The environment of Go for this one of so many k6 that share this machine; what is set
-    already stands.
+def go_settings(number: int, processes: int, memory: int) -> dict[str, str]:
+    """The environment of Go for this one of so many k6 that share this machine, where so many bytes
+    are free; what is set already stands.
 
     A thread for each of its processors in each of them is too many: they wake each other. And
     garbage is collected only when there is no more memory, which costs seconds: not in all of them
     at the same moment, so each has a bound of its own.
     """
-    pages = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     spread = 1 + _MEMORY_SPREAD * (2 * number / (processes - 1) - 1) if processes > 1 else 1.0
-    usual = {
-        "GOMAXPROCS": str(max(1, (os.cpu_count() or 1) // processes)),
-        "GOGC": "off",
-        "GOMEMLIMIT": f"{int(pages * _MEMORY_SHARE * spread / processes / 2**20)}MiB",
-    }
+    usual = {"GOMAXPROCS": str(-(-_processors() // processes))}
+    if memory / processes >= _LEAST_MEMORY:
+        bound = int(memory * _MEMORY_SHARE * spread / processes / 2**20)
+        usual |= {"GOGC": "off", "GOMEMLIMIT": f"{bound}MiB"}
     return {name: value for name, value in usual.items() if name not in os.environ}
+
+
+def _processors() -> int:
+    """That this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def addresses(process: int) -> str:
@@ -148,7 +156,8 @@ class Fleet:
     def __init__(self, k6: str, folder: Path, hear: Hear, expected: int = 1) -> None:
         """``expected``: so many processes will share this machine."""
         self.k6 = k6
-        self._go = [go_settings(number, expected) for number in range(expected)]
+        memory = memory_available()
+        self._go = [go_settings(number, expected, memory) for number in range(expected)]
         self.folder = folder
         self.processes: list[Process] = []
         self._hear = hear

@@ -16,7 +16,7 @@ MANY = 10_000
 _AT_LEAST = {"net/core/netdev_max_backlog": 20_000, "net/core/somaxconn": 8_192}
 _AHEAD = -10
 _SET_ATTRIBUTES = {"x86_64": 314, "aarch64": 274}
-"""The number of ``sched_setattr``, which Python does not have."""
+"""The number of ``sched_setattr``, which Python does not have; ``sched_getattr`` is the next."""
 _ATTRIBUTES = 56
 _PORTS = "net/ipv4/ip_local_port_range"
 _PORTS_WANTED = "10000 65000"
@@ -73,18 +73,36 @@ def long_slices(milliseconds: float) -> str:
     time where others want the processor (Linux 6.12; before that the kernel's own time stands).
     Gives what was changed, in words; raises ``OSError`` where it cannot be.
     """
+    if not 0.1 <= milliseconds <= 100:
+        raise OSError(f"--slice {milliseconds:g}: the system takes 0.1 to 100 ms")
     number = _SET_ATTRIBUTES.get(platform.machine())
     if platform.system() != "Linux" or number is None:
         raise OSError(f"slices of processor time cannot be set on {platform.platform()}")
+    nice = os.getpriority(os.PRIO_PROCESS, 0)
     # struct sched_attr: size, policy, flags, nice, priority, runtime, deadline, period, 2 of clamps
     attributes = struct.pack(
-        "=IIQiIQQQII", _ATTRIBUTES, os.SCHED_BATCH, 0, 0, 0, int(milliseconds * 1e6), 0, 0, 0, 0
+        "=IIQiIQQQII", _ATTRIBUTES, os.SCHED_BATCH, 0, nice, 0, int(milliseconds * 1e6), 0, 0, 0, 0
     )
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.syscall(number, 0, attributes, 0) != 0:
         error = ctypes.get_errno()
         raise OSError(error, f"slices of {milliseconds:g} ms: {os.strerror(error)}")
+    if slice_of_this() != milliseconds:
+        return "everything scheduled as batch, until the end; this kernel has slices of its own"
     return f"everything scheduled as batch, with slices of {milliseconds:g} ms, until the end"
+
+
+def slice_of_this() -> float:
+    """Milliseconds for which this thread runs at a time; 0: the kernel does not tell, or has no
+    such thing.
+    """
+    number = _SET_ATTRIBUTES.get(platform.machine())
+    if platform.system() != "Linux" or number is None:
+        return 0.0
+    attributes = ctypes.create_string_buffer(_ATTRIBUTES)
+    if ctypes.CDLL(None).syscall(number + 1, 0, attributes, _ATTRIBUTES, 0) != 0:
+        return 0.0
+    return float(struct.unpack("=IIQiIQQQII", attributes.raw)[5]) / 1e6
 
 
 def _read(path: Path) -> str:

@@ -12,6 +12,9 @@ BEHAVIOURS = ("steady_chat", "hot_room", "reconnect_storm", "slow_readers", "sto
 FAULTS = ("nats_paused", "nats_slow", "database_slow", "node_killed", "rolling_restart")
 
 
+_LEAST_AUDIT = 0.1
+
+
 class ProfileError(Exception):
     """What is wrong with a profile, where, and what would be right."""
 
@@ -159,6 +162,8 @@ class Profile:
         if self.sockets_per_vu % self.small_size:
             # One VU then has all of a small room, and the parts are even.
             raise ProfileError("sockets_per_vu must be a multiple of small_size")
+        if 0 < self.audit_messages_per_second < _LEAST_AUDIT:
+            raise ProfileError(f"audit_messages_per_second must be 0, or {_LEAST_AUDIT} or more")
         if self.nodes == 1 and any(fault.what == "node_killed" for fault in self.faults):
             raise ProfileError("node_killed needs two nodes or more: somebody must be left")
         if unset := [name for name in self.settings if not name.startswith("STORM_")]:
@@ -262,7 +267,7 @@ def _value(kind: Any, found: Any, where: str) -> Any:
     if type(found) in allowed:
         return found
     wanted = next(each for each in allowed if each is not type(None))
-    words = {int: "a whole number", float: "a number", str: "a text"}
+    words = {int: "a whole number", float: "a number", str: "a text", bool: "true or false"}
     raise ProfileError(f"{where} should be {words[wanted]}, not {_kind(found)}")
 
 

@@ -112,7 +112,7 @@ def cost_table(result: Result) -> str:
             )
         )
     head = (
-        "processes", "PSS before, MiB", "PSS at most, MiB", "growth per connection, KiB",
+        "processes", "PSS before, MiB", "PSS at most, MiB (of more than 512: resident)", "growth per connection, KiB",
         "cores while held", "CPU in all, s",
     )  # fmt: skip
     tcp = max(each["tcp_bytes"] for each in result.samples) / 2**20
@@ -169,7 +169,7 @@ buckets. k6 and STORM share the machine, unless a URL was given.
 
 {"## Faults" + chr(10) + chr(10) + windows if windows else ""}
 {"## The audit that rode along" + chr(10) + chr(10) + audit if audit else ""}
-{"## Settings of the machine" + chr(10) + chr(10) + notes if notes else ""}
+{"## What was set for the run" + chr(10) + chr(10) + notes if notes else ""}
 ## Thresholds that k6 itself saw missed
 
 Each process judges its own users; the verdict above is on all of them.

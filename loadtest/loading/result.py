@@ -8,7 +8,7 @@ from typing import Any
 from loading.figures import Figures, Slot
 from loading.profile import Profile, ProfileError, as_json, from_json
 
-_FORMAT = 1
+_FORMAT = 2
 
 
 @dataclass

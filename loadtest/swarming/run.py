@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from common.figures import milliseconds
+from common.memory import memory_available
 from common.progress import say
 from loading.scene import heads
 from loading.watch import Sample, Watch
@@ -266,11 +267,3 @@ class Run:
             "memory_returned": self.returned,
             "memory_available": {"before": self.free_before, "open": self.free_open},
         }
-
-
-def memory_available() -> int:
-    """Bytes that this machine has left."""
-    for line in Path("/proc/meminfo").read_text().splitlines():
-        if line.startswith("MemAvailable:"):
-            return int(line.split()[1]) * 1024
-    return 0

@@ -22,7 +22,7 @@ const PATIENCE_MS = plan.patience_ms;
 const OPEN = 1;
 // The server writes its answer to the handshake and `hello` at once. With very many connections k6
 // loses one such `hello` of about 10,000, though the bytes have reached its process.
-const HELLO_MS = 5000;
+const HELLO_TICKS = 3;
 const [M, A, S, H, E, R, C] = ["m", "a", "s", "h", "e", "r", "c"].map((one) => one.charCodeAt(0));
 
 function numberAfter(text, name) {
@@ -45,7 +45,7 @@ export class User {
     this.joined = plan.members; // is a member of its small room
     this.since = 0; // when what is being opened should have been
     this.opened = 0; // when it was opened
-    this.silent = 0; // since when it is seen to be open, without hello
+    this.silent = 0; // ticks at which it was open, without hello
     this.tries = 0;
     this.after = 0; // milliseconds that a drain asked for
     this.sentAway = false;
@@ -104,9 +104,9 @@ export class User {
   giveUp(now) {
     const socket = this.socket;
     if (socket === null || this.ready) return;
-    if (!this.helloed && socket.readyState === OPEN) this.silent = this.silent || now;
-    const hasHello = this.helloed || this.silent === 0 || now - this.silent < HELLO_MS;
-    if (hasHello && now - this.opened < PATIENCE_MS) return;
+    // By ticks: what waits while this process stands still is heard between two of them.
+    if (!this.helloed && socket.readyState === OPEN) this.silent += 1;
+    if (this.silent <= HELLO_TICKS && now - this.opened < PATIENCE_MS) return;
     const waits = this.helloed ? `${this.pending} of 3 subscriptions` : "hello";
     this.crowd.complain(nameOf(this.number), `waited for ${waits} in vain`);
     this.tally.bad("no answer");

@@ -30,11 +30,11 @@ UNSEEN_SECONDS = 3.0
 """A lock that was not looked for this long counts from its beginning when it is met again."""
 
 TRIES = 4
-"""How many tries a write has at least: where the database answers late, one takes seconds, and so
-long do the others hold what is waited for."""
+"""About so many tries a write has: where the database answers late, one takes seconds, and so long
+do the others hold what is waited for."""
 
-LONGEST_SECONDS = 12.0
-"""How long that may be."""
+LONGEST_SECONDS = 9.0
+"""How long that may be. A client asks again after 10 to 15 s."""
 
 REMEMBERED_SECONDS = 10.0
 """How long a lock is remembered that nobody asks for."""
@@ -58,7 +58,7 @@ class _Lock:
         self.stuck = False
 
     def seen_held(self, now: float, head: int | None, patience: float) -> None:
-        if now - self.seen > UNSEEN_SECONDS:
+        if now - self.seen > max(UNSEEN_SECONDS, patience):
             # Nobody looked for so long: it may be another lock.
             self.since = now
         self.seen = now
@@ -211,7 +211,8 @@ class Aside:
         forgotten.
         """
         self._tried = now
-        self._tries_take = min(LONGEST_SECONDS, TRIES * took)
+        # One quick try among slow ones ends nobody's patience.
+        self._tries_take = max(min(LONGEST_SECONDS, TRIES * took), self._tries_take / 2)
         awaited = self.awaited
         for channel_id in asked[0]:
             lock = self._channels.get(channel_id)

@@ -131,7 +131,7 @@ class Committer:
                 log.warning("A group of %d writes failed, trying each alone", len(batch))
                 return self._attempt(batch, _run_alone, stuck)
         except _DatabaseFailedError as error:
-            log.error("The database failed: %s", _shown(error.__cause__))  # noqa: TRY400
+            log.error("The database failed: %s", shown(error.__cause__))  # noqa: TRY400
             return Outcome(batch, [error.refusal] * len(batch), error.refusal)
         except Exception as error:
             refusal = self._database.failure(error)
@@ -210,7 +210,7 @@ class Committer:
         raise AssertionError  # the last attempt returned or raised
 
 
-def _shown(error: BaseException | None) -> str:
+def shown(error: BaseException | None) -> str:
     """What broke, for the log: the innermost error says it best."""
     while error is not None and error.__cause__ is not None:
         error = error.__cause__

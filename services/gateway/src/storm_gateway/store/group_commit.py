@@ -20,7 +20,7 @@ from typing import Any, TypeVar
 from storm_gateway.errors import StormError, UnavailableError
 from storm_gateway.observability.metrics import Metrics
 from storm_gateway.store.aside import AGAIN_SECONDS, Aside
-from storm_gateway.store.committer import SLOW_SECONDS, Committer, Outcome
+from storm_gateway.store.committer import SLOW_SECONDS, Committer, Outcome, shown
 from storm_gateway.store.database import Database
 from storm_gateway.store.hot import HOT, Enter, Hot, play
 from storm_gateway.store.records import Committed
@@ -75,6 +75,8 @@ class GroupCommit:
         # disk that stops for a moment while another node commits.
         self._aside = Aside(0.8 * timeout_seconds, 0.8 * timeout_seconds)
         self._slow = False
+        """Whether the last transaction took so long that waiting for a lock in vain is dear."""
+        self._failure: UnavailableError | None = None
         self._queue: SimpleQueue[list[Waiting] | None] = SimpleQueue()
         self._gathered: list[Waiting] = []
         # Counted on the loop only: from submit until the caller has heard.
@@ -256,8 +258,13 @@ class GroupCommit:
                     continue
                 if self._slow:
                     # To wait for a lock in vain costs all of them two answers that come late.
+                    started = time.perf_counter()
                     self._aside.add(part, time.monotonic())
-                    self._commit_aside()
+                    refusal = self._commit_aside()
+                    if refusal is not None and time.perf_counter() - started > SLOW_SECONDS:
+                        for rest in left:
+                            self._refuse(rest, refusal)
+                        break
                     continue
             started = time.perf_counter()
             outcome = self._committer.commit(part, self._stuck(part))
@@ -266,7 +273,8 @@ class GroupCommit:
                 self._commit_aside()
                 continue
             outcome.seconds = time.perf_counter() - started
-            self._slow = outcome.seconds > SLOW_SECONDS
+            # That it failed says nothing about how long it takes when it does not.
+            self._slow = outcome.refusal is None and outcome.seconds > SLOW_SECONDS
             self._hand_back(outcome)
             if outcome.locked_out:
                 self._aside.remember(outcome.locked, time.monotonic())
@@ -289,17 +297,23 @@ class GroupCommit:
         awaited = self._aside.awaited
         return {channel_id: channel_id in awaited for channel_id in self._aside.locked}
 
-    def _commit_aside(self) -> None:
-        """Try what was set aside without waiting for any lock; some, once in a while, with."""
+    def _commit_aside(self) -> UnavailableError | None:
+        """Try what was set aside without waiting for any lock; some, once in a while, with. The
+        refusal when the database failed.
+        """
         more = True
+        self._failure = None
         while more and len(self._aside):
             more = self._try_aside()
+        if self._failure is not None:
+            return self._failure
         busy = self._aside.busy(time.monotonic())[: self._batch]
         if busy:
             outcome = self._committer.commit(busy)
             if outcome is not None:
                 self._aside.settled(busy)
                 self._hand_back(outcome)
+        return None
 
     def _try_aside(self) -> bool:
         """Whether more can be done at once."""
@@ -338,9 +352,13 @@ class GroupCommit:
                 return False
             # New users whom another node is about to insert, and does not.
             writes = aside.of_users(inserting)
+            refusal = self._database.failure(error)
         else:
             writes = aside.clear()
-        refusal = self._database.failure(error)
+            refusal = self._database.failure(error)
+            if refusal is not None:
+                log.error("The database failed: %s", shown(error))
+                self._failure, self._slow = refusal, False
         if refusal is None:
             log.exception("A commit failed", exc_info=error)
             # One of them is bad: take them as a batch that finds it.

@@ -125,6 +125,33 @@ def test_where_a_try_takes_seconds_a_write_has_as_many_tries_and_not_as_little_t
     assert aside.tried(module.TRIES * took, asked, {1: 9}, (), took) == [waiting]
 
 
+def test_where_a_try_takes_seconds_a_lock_that_stands_still_is_stuck_later() -> None:
+    aside = Aside(PATIENCE, LIMIT)
+    waiting = write(1)
+    aside.add([waiting], 0.0)
+    asked = aside.needs()
+    assert aside.tried(0.0, asked, {1: 7}, (), 2.0) == []
+    # Seen with more than three seconds between: it is the same lock all the same.
+    assert aside.tried(3.5, asked, {1: 7}, (), 2.0) == []
+    assert aside.tried(7.0, asked, {1: 7}, (), 2.0) == []
+    assert aside.tried(8.0, asked, {1: 7}, (), 2.0) == [waiting]
+    # Known to be stuck: the next is refused at its first try.
+    later = write(1)
+    assert aside.sift([later], 8.5) == []
+    assert aside.tried(9.0, aside.needs(), {1: 7}, (), 2.0) == [later]
+
+
+def test_one_quick_try_ends_nobodys_patience() -> None:
+    aside = Aside(PATIENCE, LIMIT)
+    waiting = write(1)
+    aside.add([waiting], 0.0)
+    asked = aside.needs()
+    assert aside.tried(2.0, asked, {1: 1}, (), 2.0) == []
+    assert aside.tried(LIMIT + 0.1, asked, {1: 2}, (), 0.01) == []
+    # Several of them do.
+    assert aside.tried(4.1, asked, {1: 3}, (), 0.01) == [waiting]
+
+
 def test_however_long_a_try_takes_a_write_is_refused_in_the_end() -> None:
     aside = Aside(PATIENCE, LIMIT)
     waiting = write(1)
