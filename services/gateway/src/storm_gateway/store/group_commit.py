@@ -76,7 +76,7 @@ class GroupCommit:
         self._aside = Aside(0.8 * timeout_seconds, 0.8 * timeout_seconds)
         self._slow = False
         """Whether the last transaction took so long that waiting for a lock in vain is dear."""
-        self._failure: UnavailableError | None = None
+        self._failures: list[UnavailableError] = []
         self._queue: SimpleQueue[list[Waiting] | None] = SimpleQueue()
         self._gathered: list[Waiting] = []
         # Counted on the loop only: from submit until the caller has heard.
@@ -302,11 +302,11 @@ class GroupCommit:
         refusal when the database failed.
         """
         more = True
-        self._failure = None
+        self._failures.clear()
         while more and len(self._aside):
             more = self._try_aside()
-        if self._failure is not None:
-            return self._failure
+        if self._failures:
+            return self._failures[0]
         busy = self._aside.busy(time.monotonic())[: self._batch]
         if busy:
             outcome = self._committer.commit(busy)
@@ -358,7 +358,8 @@ class GroupCommit:
             refusal = self._database.failure(error)
             if refusal is not None:
                 log.error("The database failed: %s", shown(error))
-                self._failure, self._slow = refusal, False
+                self._failures.append(refusal)
+                self._slow = False
         if refusal is None:
             log.exception("A commit failed", exc_info=error)
             # One of them is bad: take them as a batch that finds it.
