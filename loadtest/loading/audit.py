@@ -12,6 +12,8 @@ from common.progress import say
 
 _SENDERS, _RECEIVERS, _CHANNELS = 4, 6, 3
 _KEPT_WORDS = 5
+_PROGRESS = " acks/s "
+"""Is in the lines by which it tells how it goes."""
 _ENDING_SECONDS = 90.0
 """How long it may take after its last message, to read the history page by page."""
 
@@ -61,7 +63,7 @@ class Audit:
 
     def _read(self, source: IO[str], into: "list[str] | deque[str]") -> None:
         for line in source:
-            if line.strip():
+            if line.strip() and _PROGRESS not in line:
                 into.append(line.strip())
 
     def wait(self) -> str | None:

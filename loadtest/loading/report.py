@@ -142,7 +142,7 @@ def page(result: Result, name: str, command: str, version: str, faults: Sequence
 
 {profile.about[:1].upper()}{profile.about[1:]}.
 
-{profile.connections:,} users of k6, each with a token of its own, behave as `{profile.behaviour}`. Each is in a
+{profile.connections:,} users of k6, each with a token of its own, behave as {profile.behaviour.replace("_", " ")}. Each is in a
 hall with everyone, in one of {profile.rooms:,} rooms and in one of {profile.smalls:,} small rooms of {profile.small_size}; presence, pings and
 heartbeats are on. They come within {profile.ramp_seconds:g} s and are held for {profile.hold_seconds:g} s, while together they say
 {profile.messages_per_second:g} messages a second ({mix}).{hall if profile.hall_every_seconds else ""}
