@@ -13,7 +13,7 @@ from common.rest import Rest
 from loading.course import own_stack
 from loading.faults import Faults
 from loading.profile import Fault, Profile
-from loading.scene import Channels, prepare
+from loading.scene import prepare
 
 from storm_gateway.stack.stack import Stack
 from swarming import plan
@@ -125,14 +125,8 @@ def write_plan(path: Path, options: Options, server: Server) -> None:
     say(f"signing {options.connections:,} tokens")
 
     def channels_of(user: int) -> list[int]:
-        return [_channel(channels, kind, user, options) for kind in options.channels]
+        hall, room, small = channels.of(user, profile.small_size)
+        places = {SMALL: small, ROOM: room, HALL: hall}
+        return [places[kind] for kind in options.channels]
 
     plan.write(path, options.connections, lambda user: sign(f"load-{user}"), channels_of)
-
-
-def _channel(channels: Channels, kind: int, user: int, options: Options) -> int:
-    if kind == HALL:
-        return channels.hall
-    if kind == ROOM:
-        return channels.rooms[user % len(channels.rooms)]
-    return channels.smalls[user // options.small_size]
