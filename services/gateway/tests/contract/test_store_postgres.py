@@ -129,6 +129,25 @@ async def test_a_server_that_answers_half_a_second_late_takes_every_message(faul
         await harness.store.stop()
 
 
+async def test_what_waits_for_a_frozen_server_is_refused_with_the_first_that_fails(
+    faulty: Any,
+) -> None:
+    databases, url = faulty
+    # One write a transaction: each of twenty would wait for a failure of its own.
+    harness = await start(database_url=url, store_timeout_seconds=1.2, commit_batch=1)
+    senders = Senders(harness, "user", 20, [GENERAL])
+    await until(lambda: len(senders.acked) > 40)
+    databases.server.pause()
+    await until(lambda: len(senders.refused) > 60, 20)
+    databases.server.resume()
+    back = time.monotonic()
+    await until(lambda: senders.first_ack_after > back)
+    await senders.stop()
+    assert senders.slowest < 4
+    await check(harness, senders.acked)
+    await harness.store.stop()
+
+
 async def test_a_store_stops_while_its_server_is_frozen(faulty: Any) -> None:
     databases, url = faulty
     harness = await start(database_url=url, store_timeout_seconds=0.5)
