@@ -185,6 +185,8 @@ test.describe('with tokens that live for a few seconds', () => {
   test('the token is renewed on the live connection, which lasts', async ({ gateway, enter }) => {
     await Person.register(gateway, 'alice')
     const alice = await enter('alice')
+    // The page on which one logs in may just be connecting, too: its socket is not counted.
+    await alice.page.goto('about:blank')
     const opened: string[] = []
     const renewed: string[] = []
     alice.page.on('websocket', (socket) => {
