@@ -260,7 +260,7 @@ class _Run:
         names = (
             "behaviour", "messages_per_second", "mix", "hall_every_seconds", "payload_bytes",
             "rooms", "small_size", "members", "hot_share", "sockets_per_vu", "delivery_sample",
-            "spikes", "storms", "thresholds",
+            "spikes", "storms", "thresholds", "ramp_falls",
         )  # fmt: skip
         times = ("ramp", "calm", "hold", "settle", "patience")
         return {

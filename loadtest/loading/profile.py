@@ -91,6 +91,9 @@ class Profile:
     about: str = ""
     behaviour: str = "steady_chat"
     ramp_seconds: float = 10.0
+    ramp_falls: float = 0.0
+    """By which share fewer users come in the last second of the ramp than in the first, evenly from
+    one to the other: each costs more, the more there are. 0: as many in each second."""
     calm_seconds: float = 2.0
     """Between the last connect and the first message."""
     hold_seconds: float = 30.0
@@ -151,6 +154,8 @@ class Profile:
             value = getattr(self, each.name)
             if isinstance(value, int | float) and value < 0:
                 raise ProfileError(f"{each.name} must not be negative")
+        if self.ramp_falls >= 1:
+            raise ProfileError("ramp_falls must be below 1: somebody comes in the last second")
         if self.behaviour not in BEHAVIOURS:
             raise ProfileError(
                 f"no behaviour {self.behaviour!r}; there are {', '.join(BEHAVIOURS)}"

@@ -73,8 +73,8 @@ def _count_rows(result: Result) -> list[tuple[str, str]]:
     rows += [
         (text, f"{total.count(name):,}") for name, text in _COUNTS.items() if total.count(name)
     ]
-    for kind in ("bad:", "closed:"):
-        text = "errors: " if kind == "bad:" else "closed with "
+    kinds = {"bad:": "errors: ", "refused:": "refused as: ", "closed:": "closed with "}
+    for kind, text in kinds.items():
         rows += [
             (f"{text}{name.removeprefix(kind)}{group}", f"{count:,}")
             for group, figures in _groups(result)
@@ -126,6 +126,7 @@ def page(result: Result, name: str, command: str, version: str, faults: Sequence
     """The whole report; the plots are files ``<name>-….svg`` beside it."""
     profile = result.profile
     mix = ", ".join(f"{share:.0%} {kind}" for kind, share in profile.mix.items())
+    falls = f", {profile.ramp_falls:.0%} fewer in the last second than in the first,"
     hall = f" One message to the hall every {profile.hall_every_seconds:g} s."
     notes = "".join(f"- {note}\n" for note in result.notes)
     windows = "".join(
@@ -144,7 +145,7 @@ def page(result: Result, name: str, command: str, version: str, faults: Sequence
 
 {profile.connections:,} users of k6, each with a token of its own, behave as {profile.behaviour.replace("_", " ")}. Each is in a
 hall with everyone, in one of {profile.rooms:,} rooms and in one of {profile.smalls:,} small rooms of {profile.small_size}; presence, pings and
-heartbeats are on. They come within {profile.ramp_seconds:g} s and are held for {profile.hold_seconds:g} s, while together they say
+heartbeats are on. They come within {profile.ramp_seconds:g} s{falls if profile.ramp_falls else ""} and are held for {profile.hold_seconds:g} s, while together they say
 {profile.messages_per_second:g} messages a second ({mix}).{hall if profile.hall_every_seconds else ""}
 
 The load is open: a message has a moment at which it is due, and ack and delivery count from it,

@@ -48,6 +48,7 @@ def test_a_profile_that_is_not_there_is_answered_with_those_that_are() -> None:
         ("connections=true", "connections should be a whole number, not true"),
         ("members=yes", 'members should be true or false, not "yes"'),
         ("audit_messages_per_second=0.01", r"audit_messages_per_second must be 0, or 0\.1 or more"),
+        ("ramp_falls=1", "ramp_falls must be below 1"),
         ("ramp_seconds=[1]", r"ramp_seconds should be a number, not \[1\]"),
         ("connections=0", "connections must be 1 or more"),
         ("hold_seconds=-1", "hold_seconds must not be negative"),

@@ -14,9 +14,10 @@ from loading.audit import Audit
 
 SCRIPT = REPOSITORY / "loadtest" / "load.py"
 TINY = [
-    "--set", "connections=40", "--set", "ramp_seconds=1", "--set", "calm_seconds=1",
-    "--set", "hold_seconds=4", "--set", "messages_per_second=10", "--set", "sockets_per_vu=20",
-    "--set", "hall_every_seconds=2", "--set", "thresholds.opened_seconds=30",
+    "--set", "connections=40", "--set", "ramp_seconds=1", "--set", "ramp_falls=0.5",
+    "--set", "calm_seconds=1", "--set", "hold_seconds=4", "--set", "messages_per_second=10",
+    "--set", "sockets_per_vu=20", "--set", "hall_every_seconds=2",
+    "--set", "thresholds.opened_seconds=30",
 ]  # fmt: skip
 # Whether a machine that runs other tests beside it is fast enough is not the question here.
 PATIENT = [

@@ -10,11 +10,19 @@ const RETRIED = new Set(["unavailable", "rate_limited", "internal"]);
 const COMPLAINTS = 5; // told of one VU; all are counted
 const FILLING = "x".repeat(Math.max(0, plan.payload_bytes - 14));
 
+// After which part of the ramp this part of the users has come. The time between two of them grows
+// evenly, so that the last come at a rate that is `ramp_falls` below that of the first.
+function partOfRamp(users) {
+  const bend = plan.ramp_falls / (2 - plan.ramp_falls);
+  return users * (1 - bend + bend * users);
+}
+
 export class Crowd {
   constructor() {
     const [first, end] = usersOf(__VU);
     this.tally = new Tally();
     this.users = [];
+    this.opening = new Set(); // users that are connecting or wait for their channels
     this.waiting = new Map(); // number → {user, place, due, number}
     this.said = 0;
     this.heard = 0; // when a durable event came last
@@ -31,7 +39,7 @@ export class Crowd {
 
   tick() {
     const now = Date.now();
-    for (const user of this.users) user.giveUp(now);
+    for (const user of [...this.opening]) user.giveUp(now);
     this.tally.tell();
   }
 
@@ -39,7 +47,7 @@ export class Crowd {
 
   connectAll() {
     // One timer for all: each costs k6 more than the connect is worth.
-    const due = (index) => plan.began_ms + (index / this.users.length) * plan.ramp_ms;
+    const due = (index) => plan.began_ms + partOfRamp(index / this.users.length) * plan.ramp_ms;
     let next = 0;
     const some = () => {
       while (next < this.users.length && due(next) <= Date.now()) {

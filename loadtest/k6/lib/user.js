@@ -16,6 +16,9 @@ const SMALL = 2;
 const MESSAGE = '{"type":"message","channel_id":';
 const CHANNEL = '"channel_id":';
 const SEQ = '"seq":';
+const HEAD = '"head":';
+const GAP = '"gap":{';
+const RESET = '"reset":true';
 const FIRST_BACKOFF_MS = 500;
 const LAST_BACKOFF_MS = 30000;
 const PATIENCE_MS = plan.patience_ms;
@@ -28,6 +31,12 @@ const [M, A, S, H, E, R, C] = ["m", "a", "s", "h", "e", "r", "c"].map((one) => o
 function numberAfter(text, name) {
   const at = text.indexOf(name);
   return at < 0 ? NaN : parseInt(text.substring(at + name.length, at + name.length + 16), 10);
+}
+
+// What went wrong, without whom it happened to: "dial tcp 127.0.0.1:8080: connect: connection refused"
+// is "connection refused".
+function reasonOf(error) {
+  return error.substring(error.lastIndexOf(": ") + 1).replace(/\d+/g, "#").trim().substring(0, 60);
 }
 
 export class User {
@@ -52,6 +61,7 @@ export class User {
     this.away = false; // by its own wish
     this.replaying = null; // by place: up to where it is told what was said while it was away
     this.code = "broken"; // with which the connection was closed
+    this.reason = ""; // what k6 said of it
     this.over = false;
     this.skips = plan.skip_one && number === 0 ? 1 : 0;
   }
@@ -67,10 +77,12 @@ export class User {
     this.replaying = this.away ? [-1, -1, -1] : null;
     this.away = false;
     this.code = "broken";
+    this.reason = "";
     const where = this.joined ? plan.ws_url : `${plan.ws_url}?channel_id=${this.channels[SMALL]}`;
     const headers = { Authorization: `Bearer ${tokenOf(this.number)}` };
     const socket = new WebSocket(where, null, { headers });
     this.socket = socket;
+    this.crowd.opening.add(this);
     this.helloed = this.ready = this.sentAway = false;
     this.pending = 3;
     socket.onmessage = (event) => {
@@ -81,6 +93,7 @@ export class User {
       // k6 tells the code of the close frame nowhere else.
       const found = /close (\d{4})/.exec(event.error);
       if (found !== null) this.code = found[1];
+      this.reason = reasonOf(event.error);
       this.crowd.complain(nameOf(this.number), event.error);
     };
     socket.onclose = () => {
@@ -95,7 +108,10 @@ export class User {
     if (!this.sentAway) {
       this.tally.count(`closed:${this.code}`);
       if (wasIn) this.tally.count("dropped");
-      else this.tally.bad("refused");
+      else {
+        this.tally.bad("refused");
+        this.tally.count(`refused:${this.reason || "no reason"}`);
+      }
     }
     this.backOff();
   }
@@ -103,7 +119,6 @@ export class User {
   // A connection that gives no answer is ended by the client.
   giveUp(now) {
     const socket = this.socket;
-    if (socket === null || this.ready) return;
     // By ticks: what waits while this process stands still is heard between two of them.
     if (!this.helloed && socket.readyState === OPEN) this.silent += 1;
     if (this.silent <= HELLO_TICKS && now - this.opened < PATIENCE_MS) return;
@@ -140,6 +155,7 @@ export class User {
 
   gone() {
     this.socket = null;
+    this.crowd.opening.delete(this);
     if (this.helloed) this.tally.sockets -= 1;
     if (this.ready) this.tally.ready -= 1;
     this.helloed = this.ready = false;
@@ -162,7 +178,7 @@ export class User {
       else this.hearDurable(text);
     } else if (first === A) this.crowd.acknowledge(text);
     else if (first === H) this.hearHello(text);
-    else if (first === S) this.hearSubscribed(JSON.parse(text));
+    else if (first === S) this.hearSubscribed(text);
     else if (first === E && text.startsWith("error", 9)) this.crowd.refuse(JSON.parse(text));
     else if (first === C || (first === R && text.startsWith("reaction", 9))) this.hearDurable(text);
     else if (first === R && text.startsWith("reconnect", 9)) {
@@ -217,23 +233,28 @@ export class User {
 
   subscribe(place) {
     const since = this.ledger.since(place);
-    this.say({ type: "subscribe", channel_id: this.channels[place], since });
+    const after = since === undefined ? "" : `,"since":${since}`;
+    this.socket.send(`{"type":"subscribe","channel_id":${this.channels[place]}${after}}`);
   }
 
-  hearSubscribed(event) {
-    const place = this.placeOf(event.channel_id);
-    if (event.gap) {
-      this.tally.count("gaps", event.gap.to - event.gap.from + 1);
+  hearSubscribed(text) {
+    const channel = numberAfter(text, CHANNEL);
+    const head = numberAfter(text, HEAD);
+    const place = this.placeOf(channel);
+    if (text.includes(GAP)) {
+      const { gap } = JSON.parse(text);
+      this.tally.count("gaps", gap.to - gap.from + 1);
       this.tally.bad("gap");
-      this.ledger.excuse(place, event.gap.to);
+      this.ledger.excuse(place, gap.to);
     }
-    if (event.reset) this.tally.bad("reset");
-    this.ledger.begin(place, event.head);
-    this.crowd.learn(event.channel_id, event.head);
-    if (this.replaying !== null) this.replaying[place] = event.head;
+    if (text.includes(RESET)) this.tally.bad("reset");
+    this.ledger.begin(place, head);
+    this.crowd.learn(channel, head);
+    if (this.replaying !== null) this.replaying[place] = head;
     this.pending -= 1;
     if (this.pending !== 0) return;
     this.ready = true;
+    this.crowd.opening.delete(this);
     this.tally.ready += 1;
     if (this.came) this.tally.resumed(Date.now() - this.since);
     else this.crowd.come();
@@ -252,11 +273,5 @@ export class User {
         this.subscribe(place);
       }
     }
-  }
-
-  // --- what is said ---
-
-  say(command) {
-    this.socket.send(JSON.stringify(command));
   }
 }
