@@ -22,9 +22,9 @@ _STUCK_SECONDS = 60.0
 _LOOK_SECONDS = 5.0
 """Between two looks at memory, which cost more than counters."""
 _QUIET_SECONDS = 1.0
-_LET_GO_SECONDS = 75.0
-"""Presence has a grace, channels that nobody listens to are left some seconds later, and a node
-asks the C library for its free memory half a minute after nobody leaves any more."""
+_LET_GO_SECONDS = 180.0
+"""Presence has a grace, channels that nobody listens to are left some seconds later, a node asks
+for its free memory half a minute after nobody leaves any more, and two minutes later once more."""
 AT_ONCE = 256
 """Connections on their way when they are opened as fast as it goes."""
 
