@@ -17,7 +17,7 @@ from fastapi import FastAPI
 from storm_gateway.actions.actions import Actions
 from storm_gateway.actions.publisher import control_of
 from storm_gateway.actions.secret import load_secret
-from storm_gateway.api.app import make_api
+from storm_gateway.api.app import make_api, warm
 from storm_gateway.bus.base import CONTROL, Bus, BusEvent, ControlEvent
 from storm_gateway.bus.memory import MemoryBus
 from storm_gateway.config import Config, host_and_port
@@ -102,7 +102,7 @@ class Gateway:
             self.limits,
         )
         self.rebalance = Rebalance(self.edge)
-        self._trimmer = Trimmer()
+        self._trimmer = Trimmer(fit=self.edge.fit)
         self.hub.on_learned = self._on_learned
         self._lag = 0.0
         self._delivers = False  # as of the last time that somebody asked
@@ -369,9 +369,10 @@ class Gateway:
     async def serve(self, listeners: Listeners, overseer: Overseer | None = None) -> None:
         """Run until SIGTERM or SIGINT, or until the overseer says so; then drain and end."""
         front, ws = protocols_of(self.edge)
+        api = self.make_api()
         server = NodeServer(
             uvicorn.Config(
-                self.make_api(),
+                api,
                 http=front,
                 ws=ws,
                 lifespan="off",
@@ -394,6 +395,7 @@ class Gateway:
             overseer.attach(self.end)
         await self.start()
         try:
+            await warm(api)
             if overseer is not None:
                 await self._become_ready(overseer)
             log.info("STORM %s listens on %s", VERSION, " and ".join(map(name_of, listeners.all)))

@@ -7,6 +7,7 @@ from typing import Any
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from starlette.middleware import Middleware
+from starlette.types import Message, Scope
 
 from storm_gateway.actions.actions import Actions
 from storm_gateway.api import (
@@ -89,6 +90,36 @@ def make_api(
 
     app.openapi = openapi  # type: ignore[method-assign]
     return app
+
+
+async def warm(app: FastAPI) -> None:
+    """Ask for what is not there. FastAPI puts all routes together when the first request comes,
+    and a node that serves would stand still for 40 ms or more.
+    """
+
+    async def receive() -> Message:
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+    async def send(message: Message) -> None:
+        pass
+
+    path = "/nothing-is-here"
+    scope: Scope = {
+        "type": "http",
+        "asgi": {"version": "3.0"},
+        "http_version": "1.1",
+        "method": "GET",
+        "scheme": "http",
+        "path": path,
+        "raw_path": path.encode(),
+        "query_string": b"",
+        "root_path": "",
+        "headers": [],
+        "client": None,
+        "server": None,
+        "state": {},
+    }
+    await app(scope, receive, send)
 
 
 def _document(app: FastAPI) -> dict[str, Any]:

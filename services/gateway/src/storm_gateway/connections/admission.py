@@ -75,6 +75,11 @@ class Admission:
                 retry_after=5,
             )
 
+    def fit(self) -> None:
+        """Most have left: a dictionary keeps the room of what was removed from it."""
+        self._users = dict(self._users)
+        self._addresses = dict(self._addresses)
+
     def enter(self, user_id: str, address: str) -> None:
         """A connection is open."""
         self.total += 1

@@ -110,6 +110,12 @@ class Edge(Engine):
         """Of the connection that came last; later ones have higher numbers."""
         return self._numbers
 
+    def fit(self) -> None:
+        """Most connections have left: keep no room for them."""
+        self.admission.fit()
+        self.wheel.fit()
+        self.hub.fit()
+
     def second(self) -> None:
         """One second has passed: everything that depends on time happens here."""
         super().second()

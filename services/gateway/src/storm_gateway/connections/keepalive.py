@@ -36,6 +36,10 @@ class Wheel(Generic[T]):
     def discard(self, member: T, number: int) -> None:
         self._buckets[number % self.round].discard(member)
 
+    def fit(self) -> None:
+        """Most have left: a set keeps the room of what was removed from it."""
+        self._buckets = [set(bucket) for bucket in self._buckets]
+
     def members(self) -> list[T]:
         """Everybody."""
         return [member for bucket in self._buckets for member in bucket]

@@ -92,6 +92,11 @@ class Hub:
         else:
             self._users.pop(user_id, None)
 
+    def fit(self) -> None:
+        """Most have left: a dictionary keeps the room of what was removed from it."""
+        self._users = dict(self._users)
+        self._feeds = dict(self._feeds)
+
     def connections_of(self, user_id: str) -> tuple[Subscriber, ...]:
         """The open connections of a user on this node."""
         return self._users.get(user_id, ())

@@ -1,6 +1,7 @@
 """Memory that is free goes back to the system."""
 
 import ctypes
+import gc
 import sys
 from collections.abc import Callable
 
@@ -21,21 +22,35 @@ SHARE = 0.5
 LEAST = 1_000
 LOOKS = 6
 """So often in a row no more must have left."""
+AGAIN = 24
+"""Looks until it is done once more: by then the node has let go of what it remembers of users who
+are gone, their tokens and rights, which lies between everything else."""
 _SETTLED = 0.95
 
 
 class Trimmer:
-    """Asks the C library for its free memory once most of a crowd has left.
+    """Asks for the memory that is free once most of a crowd has left.
 
-    glibc keeps what was freed below something that is in use: after a crowd that is nearly all of
-    it, for as long as the process lives.
+    Python gives an arena back when nothing in it is in use, glibc whatever is above all that is.
+    What keeps nearly all of either is little: Python's lists of objects that it would use again
+    (2,000 tuples of each length), which a full collection empties, and blocks here and there that
+    glibc leaves as they are until it is asked.
     """
 
-    def __init__(self, trim: Callable[[int], int] | None = _trim) -> None:
+    def __init__(
+        self,
+        trim: Callable[[int], int] | None = _trim,
+        collect: Callable[[], object] = gc.collect,
+        fit: Callable[[], None] = lambda: None,
+    ) -> None:
+        """``fit``: makes what is held by connection as small as what is left."""
         self._trim = trim
+        self._collect = collect
+        self._fit = fit
         self._most = 0
         self._last = 0
         self._looks = 0
+        self._again = 0
 
     def look(self, connections: int) -> bool:
         """To be called now and then, with how many there are; whether memory was given back."""
@@ -43,10 +58,20 @@ class Trimmer:
         self._looks = self._looks + 1 if settled else 0
         self._last = connections
         self._most = max(self._most, connections)
+        if self._again:
+            self._again -= 1
+            if not self._again:
+                return self._give_back()
         # Only when no more leave, and their channels were left too: it takes some milliseconds.
         if self._looks < LOOKS or self._most < LEAST or connections > self._most * SHARE:
             return False
         self._most = connections
+        self._again = AGAIN
+        return self._give_back()
+
+    def _give_back(self) -> bool:
+        self._fit()
+        self._collect()
         if self._trim is not None:
             self._trim(0)
         return True

@@ -195,6 +195,8 @@ class RedisPresence:
             self._leaving.add(channel_id)
             self._unread[channel_id] = None
             self._touch(channel_id, room)
+        if not self._graces:
+            self._graces = {}  # a dictionary keeps the room of what was removed from it
 
     async def _exchange(self, now: float) -> None:
         if now >= self._retry_at:

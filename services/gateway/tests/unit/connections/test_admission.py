@@ -1,6 +1,7 @@
 """Who may come in: every bound, and that leaving gives its place back."""
 
 import resource
+import tracemalloc
 from collections.abc import Iterator
 from typing import Any
 
@@ -146,3 +147,20 @@ def test_the_file_limit_is_raised_to_what_is_allowed(files: tuple[int, int]) -> 
     assert raise_file_limit() == files[1]
     assert resource.getrlimit(resource.RLIMIT_NOFILE) == (files[1], files[1])
     assert raise_file_limit() == files[1]
+
+
+def test_a_door_that_most_have_left_by_keeps_no_room_for_them_and_goes_on_counting() -> None:
+    names = [f"user-{number}" for number in range(20_000)]
+    tracemalloc.start()
+    door = admission(max_connections_per_user=2, max_connections_per_address=20_000)
+    for name in names:
+        door.enter(name, "10.0.0.1")
+    for name in names[1:]:
+        door.leave(name, "10.0.0.1")
+    before = tracemalloc.get_traced_memory()[0]
+    door.fit()
+    given_back = before - tracemalloc.get_traced_memory()[0]
+    tracemalloc.stop()
+    assert given_back > 20_000 * 16  # key and value
+    door.enter(names[0], "10.0.0.2")
+    refusal(door.check_user, names[0])

@@ -1,6 +1,7 @@
 """The one clock of all connections."""
 
 import itertools
+import tracemalloc
 from collections import Counter
 
 import pytest
@@ -80,3 +81,16 @@ def test_members_may_leave_and_come_while_they_are_visited() -> None:
             wheel.discard(member, member)
             wheel.add(member + 50, member + 50)
     assert len(wheel) == 50
+
+
+def test_a_wheel_that_most_have_left_keeps_no_room_for_them_and_loses_nobody() -> None:
+    tracemalloc.start()
+    wheel = filled(30, 30, 20_000)
+    for number in range(20, 20_000):
+        wheel.discard(number, number)
+    before = tracemalloc.get_traced_memory()[0]
+    wheel.fit()
+    given_back = before - tracemalloc.get_traced_memory()[0]
+    tracemalloc.stop()
+    assert given_back > 20_000 * 8  # a place in a set is more than a pointer
+    assert sorted(wheel.members()) == list(range(20))

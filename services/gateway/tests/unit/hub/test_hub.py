@@ -596,3 +596,16 @@ async def test_all_channels_together_keep_a_bounded_memory(
     await node.quiet()
     node.hub.forget_recent()
     assert not node.feed.recent
+
+
+async def test_a_hub_that_most_have_left_goes_on_for_those_who_stayed(node: Node) -> None:
+    stays = await node.listen("alice")
+    gone = [await node.listen(f"user{number}") for number in range(50)]
+    for listener in gone:
+        node.hub.disconnect(listener)
+    node.hub.fit()
+    await node.say(3)
+    await node.quiet()
+    assert stays.seqs == [1, 2, 3]
+    assert node.hub.connections_of("alice") == (stays,)
+    assert list(node.hub.users()) == ["alice"]

@@ -5,27 +5,33 @@ import sys
 import pytest
 
 from storm_gateway.observability import memory
-from storm_gateway.observability.memory import LOOKS, Trimmer
+from storm_gateway.observability.memory import AGAIN, LOOKS, Trimmer
 
 
 def looks(trimmer: Trimmer, *connections: int) -> list[bool]:
     return [trimmer.look(count) for count in connections]
 
 
-def test_memory_is_given_back_once_when_most_have_left_and_no_more_leave() -> None:
-    given: list[int] = []
+def test_memory_is_given_back_when_most_have_left_and_no_more_leave() -> None:
+    given: list[object] = []
 
     def trim(keep: int) -> int:
         given.append(keep)
         return 1
 
-    trimmer = Trimmer(trim)
+    trimmer = Trimmer(trim, lambda: given.append("collected"), lambda: given.append("fitted"))
     assert not any(looks(trimmer, 0, *[10_000] * 20, 9_000, *[6_000] * 20))
     left = looks(trimmer, *[3_000] * 20)
     assert left.index(True) == LOOKS
-    assert given == [0]  # once
-    assert not any(looks(trimmer, *[2_000] * 20))
+    assert given == ["fitted", "collected", 0]  # once
+    assert not any(looks(trimmer, *[2_000] * 10))
     assert any(looks(trimmer, *[1_000] * 20))
+
+
+def test_it_is_given_back_once_more_when_nothing_is_remembered_of_them_any_more() -> None:
+    trimmer = Trimmer(lambda _: 1, lambda: None)
+    left = looks(trimmer, 10_000, *[0] * 200)
+    assert [index for index, gave in enumerate(left) if gave] == [LOOKS + 1, LOOKS + 1 + AGAIN]
 
 
 def test_nobody_waits_for_it_while_more_leave() -> None:
