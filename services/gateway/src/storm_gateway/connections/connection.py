@@ -1,5 +1,6 @@
 """One client: who it is, how much it may say, and its commands in order."""
 
+import sys
 import time
 from collections import deque
 from typing import TYPE_CHECKING, ClassVar
@@ -82,9 +83,9 @@ class Connection(WebSocket):
             self.transport.close()
             return False
         self.identity = accepted.identity
-        self.address = accepted.address
+        self.address = sys.intern(accepted.address)  # many come through one proxy
         self.number = edge.next_number()
-        self.tokens = float(edge.config.commands_burst)
+        self.tokens = edge.burst
         self.filled = now
         self.opened()
         edge.admission.enter(self.user_id, self.address)

@@ -82,6 +82,7 @@ class Edge(Engine):
         )
         self.epoch = ""
         """Of the database; the node sets it when the store is open."""
+        self.burst = float(config.commands_burst)  # one number for all connections
         self.now = time.time()  # as of this second: what tokens are measured by
         self._numbers = 0
         self._loop: asyncio.AbstractEventLoop | None = None

@@ -1,7 +1,6 @@
 """What one node knows of one channel or event stream that somebody here listens to."""
 
 import time
-from collections import deque
 from collections.abc import Iterator, Sequence
 from typing import Any, Protocol
 
@@ -24,7 +23,6 @@ class _Nothing(dict[Any, Any]):
 
 
 _NOTHING = _Nothing()
-_NONE: deque[tuple[int, bytes]] = deque(maxlen=0)
 
 
 class Subscriber(Protocol):
@@ -135,7 +133,8 @@ class Feed:
         self.since = 0.0  # time.perf_counter: since when the first of them waits
         self.ephemeral: list[bytes] | tuple[()] = ()
         self.ephemeral_bytes = 0
-        self.recent = _NONE
+        # A list, though the oldest leave first: one of a few events is an eighth of a deque.
+        self.recent: list[tuple[int, bytes]] | tuple[()] = ()
         self.recent_bytes = 0
         self.recent_seq = 0  # as it was when somebody last looked whether it moves
         self.held: dict[int, bytes] = _NOTHING  # events that came before their predecessors
@@ -164,16 +163,16 @@ class Feed:
             # A replay tells messages as they are now: what was deleted must not come back.
             self.forget_recent()
         recent = self.recent
-        if recent is _NONE:
-            recent = self.recent = deque()
+        if isinstance(recent, tuple):
+            recent = self.recent = []
         recent.append(event)
         self.recent_bytes += len(frame)
         while recent and (len(recent) > keep or self.recent_bytes > keep_bytes):
-            self.recent_bytes -= len(recent.popleft()[1])
+            self.recent_bytes -= len(recent.pop(0)[1])
 
     def forget_recent(self) -> None:
         """Replays read the store again."""
-        self.recent = _NONE
+        self.recent = ()
         self.recent_bytes = 0
 
     def go_back(self, head: int) -> None:

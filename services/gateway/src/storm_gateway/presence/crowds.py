@@ -1,5 +1,7 @@
 """How often crowded channels are told how many are online."""
 
+import random
+
 TOLD_PER_SECOND = 1_000
 """Users whom a node tells of counts in a second, over all crowded channels. One of 10,000 hears of
 its count every 10 s; and so do a hundred channels with 100 users on this node each, which would
@@ -15,7 +17,10 @@ names do so as well, for more will come."""
 _STAYS_BUSY_SECONDS = 5.0
 """Between two busy beats one may be quiet by chance."""
 _LONGEST_SECONDS = 60.0
-"""How long counts wait for such a node, beyond the time at which they were due."""
+"""How long counts wait for such a node at most, beyond the time at which they were due."""
+_LEAST_SHARE = 0.75
+"""Of that time. Each node takes a part of its own: people come to all at once, and what is told of
+a room with everybody in it should not leave all of them in the same second."""
 _NAMED_SECONDS = 5.0
 """How long names wait while a crowd returns, after the last that were told of the channel: when
 all ten of a channel come back within that time, nine frames become one."""
@@ -24,7 +29,11 @@ all ten of a channel come back within that time, nine frames become one."""
 class Crowds:
     """A budget of the node, spent by whichever channel's turn it is."""
 
-    def __init__(self) -> None:
+    def __init__(self, share: float | None = None) -> None:
+        """``share``: how much of the longest wait counts wait here; None: by chance."""
+        if share is None:
+            share = random.uniform(_LEAST_SHARE, 1)  # noqa: S311 no secret
+        self._longest = share * _LONGEST_SECONDS
         self._free_at = 0.0
         self._busy_until = 0.0
         self._coming_until = 0.0
@@ -33,7 +42,7 @@ class Crowds:
         """Whether the budget allows the next one at ``now``, seconds of any clock; ``due``: when it
         was to be told.
         """
-        if now < min(self._busy_until, due + _LONGEST_SECONDS):
+        if now < min(self._busy_until, due + self._longest):
             return False
         return self._free_at < now + _AHEAD_SECONDS
 

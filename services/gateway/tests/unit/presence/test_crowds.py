@@ -18,13 +18,26 @@ def test_a_node_tells_so_many_users_a_second_over_all_channels() -> None:
 
 
 def test_a_node_that_is_late_tells_no_counts_but_not_for_ever() -> None:
-    crowds = Crowds()
+    crowds = Crowds(1.0)
     assert crowds.may_tell(100, due=100)
     for now in range(100, 170):
         crowds.beat(now, late=0.2, came=0)
     assert not crowds.may_tell(100, due=100)
     assert not crowds.may_tell(159, due=100)
     assert crowds.may_tell(161, due=100)
+
+
+def test_nodes_to_which_a_crowd_comes_tell_counts_at_different_moments() -> None:
+    told = set()
+    for _ in range(20):
+        crowds = Crowds()
+        crowds.beat(100, late=0.0, came=300)
+        for now in range(100, 170):
+            crowds.beat(now, late=0.0, came=300)
+        told.add(next(now for now in range(100, 170) if crowds.may_tell(now, due=100)))
+    assert len(told) > 5
+    assert min(told) >= 145
+    assert max(told) <= 160
 
 
 def test_while_a_crowd_comes_names_of_a_channel_are_told_now_and_then() -> None:
