@@ -3,7 +3,8 @@
     python benchmarks/at_rest.py [channels]
 
 One process with real PostgreSQL and NATS servers, started here. Each row stands beside what it
-replaced: nats-py's own subscriptions, and reading all heads to compare them here.
+replaced: a deque of what was said, nats-py's own subscriptions, and reading all heads to compare
+them here.
 """
 # ruff: noqa: T201 this is the output
 
@@ -13,6 +14,7 @@ import sys
 import tempfile
 import time
 import tracemalloc
+from collections import deque
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from statistics import median
@@ -35,6 +37,7 @@ from storm_gateway.store.upgrade import bring_up_to_date
 
 RUNS = 5
 EVENTS = 20_000
+FRAME = b"x" * 150
 OTHERS = " ".join(f"user-{number:05}" for number in range(9))
 
 
@@ -53,6 +56,22 @@ def feed(number: int) -> Feed:
     """With one listener."""
     made = Feed(f"channels.{number + 1000}", number + 1000)
     made.subscribers.add(object())  # type: ignore[arg-type]  # only its place counts
+    return made
+
+
+def talking(number: int) -> Feed:
+    """In which one message was said in the last minute."""
+    made = feed(number)
+    made.seq = number
+    made.accept(number + 1, FRAME + b"%d" % number, 256, 65_536)
+    made.pending = ()  # written to everybody
+    return made
+
+
+def talking_before(number: int) -> Feed:
+    """The same, kept in what leaves at one end as fast as it comes at the other."""
+    made = talking(number)
+    made.recent = deque(made.recent)  # type: ignore[assignment]  # as it was
     return made
 
 
@@ -191,6 +210,10 @@ async def figures(count: int, folder: Path) -> dict[str, tuple[float, float | No
     """Name → as it is, and what it replaced."""
     found: dict[str, tuple[float, float | None]] = {
         "a feed with one listener, bytes": (bytes_each(feed, count), None),
+        "the same after one message, bytes": (
+            bytes_each(talking, count),
+            bytes_each(talking_before, count),
+        ),
         "a room of presence with ten users, bytes": (bytes_each(room, count), None),
     }
     found |= await the_bus(folder, min(count, 2_000))

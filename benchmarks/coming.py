@@ -3,8 +3,8 @@
     python benchmarks/coming.py [users]
 
 The right to receive a channel that everybody may receive: asked of the store for each user, a
-hundred at a time, or known of the channel (decision 0027). The right to receive a private channel,
-asked for by the clock as users come: questions in a row at a distance of four times what the last
+hundred at a time, or known of the channel (decision 0027). The same question
+asked by the clock, as users come: questions in a row at a distance of four times what the last
 one took, or of sixteen (decision 0021), with how long a user waits. The three answers to a join and
 two subscriptions: a write each, or one. A token of another back end: PyJWT's own way with the
 secret, or with the secret prepared once. One process, with a real store (SQLite) and real sockets.

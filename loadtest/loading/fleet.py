@@ -28,8 +28,9 @@ _ADDRESSES = 2
 """Of one process: a port that was just left is not free at once."""
 _FIRST_ADDRESS = ipaddress.IPv4Address("127.0.0.2")
 _MEMORY_SHARE = 0.85
-"""Of the memory that is free when the first starts, for all k6 together. 100,000 users come without
-a collection of garbage then, on a machine with 24 GiB: each stands in their way for seconds."""
+"""Of the memory that is free when the first starts, for all k6 together. On a machine with 24 GiB
+nearly all of 100,000 users then come without a collection of garbage, which stands in their way
+for seconds."""
 _LEAST_MEMORY = 2**30
 """For one of them; with less, garbage is collected as usual."""
 _MEMORY_SPREAD = 0.15

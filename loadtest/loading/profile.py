@@ -92,8 +92,9 @@ class Profile:
     behaviour: str = "steady_chat"
     ramp_seconds: float = 10.0
     ramp_falls: float = 0.0
-    """By which share fewer users come in the last second of the ramp than in the first, evenly from
-    one to the other: each costs more, the more there are. 0: as many in each second."""
+    """By which share fewer users come in the last second of the ramp than in the first; the time
+    between two of them grows evenly, as each costs more, the more there are. 0: as many in each
+    second."""
     calm_seconds: float = 2.0
     """Between the last connect and the first message."""
     hold_seconds: float = 30.0

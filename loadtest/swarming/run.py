@@ -22,6 +22,8 @@ _STUCK_SECONDS = 60.0
 _LOOK_SECONDS = 5.0
 """Between two looks at memory, which cost more than counters."""
 _QUIET_SECONDS = 1.0
+_PAUSE_SECONDS = 75.0
+"""Before those who left come back."""
 _LET_GO_SECONDS = 180.0
 """Presence has a grace, channels that nobody listens to are left some seconds later, a node asks
 for its free memory half a minute after nobody leaves any more, and two minutes later once more."""
@@ -104,11 +106,11 @@ class Run:
         say(f"{state['open']:,} open after {took:.1f} s, {state['open'] / took:,.0f} a second")
         return self._phase(name, took, before, state.since(before), looked)
 
-    def leave(self) -> None:
-        """Everybody leaves at once, until the nodes have let go of what was theirs."""
+    def leave(self, seconds: float = _PAUSE_SECONDS) -> None:
+        """Everybody leaves at once; what the nodes have let go of after so many seconds."""
         full = self.look().memory.get("nodes", 0)
         self.fleet.ask("close")
-        until = time.monotonic() + _LET_GO_SECONDS
+        until = time.monotonic() + seconds
         while time.monotonic() < until:
             self.tick(until)
         left = self.look().memory.get("nodes", 0)
@@ -161,8 +163,8 @@ class Run:
 
     def close(self) -> None:
         """Everybody leaves; what the nodes then keep is looked at."""
-        if self.server.stack is not None and self.returned is None:
-            self.leave()
+        if self.server.stack is not None:
+            self.leave(_LET_GO_SECONDS)
 
     def _phase(
         self, name: str, seconds: float, before: State, counted: State, looked: Sample

@@ -189,12 +189,12 @@ class Gateway:
                 self.edge.second()
                 well = self._delivers and self.bus.connected
                 self.rebalance.second(now, self.actions.nodes.lately(), well)
+                if self.edge.tick % _MEMORY_SECONDS == 0:
+                    self._trimmer.look(self.edge.admission.total)
             except Exception:  # this task is all the time there is: whatever it was, it goes on
                 log.exception("a second of the node's clock failed")
             self.metrics.save_queue_length.set(self.store.queue_length)
             self.actions.trim()
-            if self.edge.tick % _MEMORY_SECONDS == 0:
-                self._trimmer.look(self.edge.admission.total)
             if self.actions.nodes.tick(self._lag) and (
                 self._reporting is None or self._reporting.done()
             ):

@@ -1,6 +1,5 @@
 """One client: who it is, how much it may say, and its commands in order."""
 
-import sys
 import time
 from collections import deque
 from typing import TYPE_CHECKING, ClassVar
@@ -83,7 +82,7 @@ class Connection(WebSocket):
             self.transport.close()
             return False
         self.identity = accepted.identity
-        self.address = sys.intern(accepted.address)  # many come through one proxy
+        self.address = accepted.address
         self.number = edge.next_number()
         self.tokens = edge.burst
         self.filled = now

@@ -51,6 +51,7 @@ class Trimmer:
         self._last = 0
         self._looks = 0
         self._again = 0
+        self._left = 0
 
     def look(self, connections: int) -> bool:
         """To be called now and then, with how many there are; whether memory was given back."""
@@ -60,12 +61,14 @@ class Trimmer:
         self._most = max(self._most, connections)
         if self._again:
             self._again -= 1
-            if not self._again:
+            # Not in the way of a crowd that comes back.
+            if not self._again and connections <= max(LEAST, self._left / SHARE):
                 return self._give_back()
-        # Only when no more leave, and their channels were left too: it takes some milliseconds.
+        # Only when no more leave, and their channels were left too: a full collection walks all
+        # that is left, a millisecond for some hundred connections.
         if self._looks < LOOKS or self._most < LEAST or connections > self._most * SHARE:
             return False
-        self._most = connections
+        self._most = self._left = connections
         self._again = AGAIN
         return self._give_back()
 

@@ -1,4 +1,4 @@
-"""Memory is given back when most of a crowd has left, once."""
+"""Memory is given back when most of a crowd has left, and once more a little later."""
 
 import sys
 
@@ -25,13 +25,20 @@ def test_memory_is_given_back_when_most_have_left_and_no_more_leave() -> None:
     assert left.index(True) == LOOKS
     assert given == ["fitted", "collected", 0]  # once
     assert not any(looks(trimmer, *[2_000] * 10))
-    assert any(looks(trimmer, *[1_000] * 20))
+    left = looks(trimmer, *[1_000] * 20)
+    assert [index for index, gave in enumerate(left) if gave] == [0, LOOKS]  # again; and anew
 
 
 def test_it_is_given_back_once_more_when_nothing_is_remembered_of_them_any_more() -> None:
     trimmer = Trimmer(lambda _: 1, lambda: None)
     left = looks(trimmer, 10_000, *[0] * 200)
     assert [index for index, gave in enumerate(left) if gave] == [LOOKS + 1, LOOKS + 1 + AGAIN]
+
+
+def test_nobody_waits_for_it_who_has_come_back_meanwhile() -> None:
+    trimmer = Trimmer(lambda _: 1, lambda: None)
+    assert any(looks(trimmer, 10_000, *[2_000] * (AGAIN // 2)))
+    assert not any(looks(trimmer, *[9_000] * 3 * AGAIN))
 
 
 def test_nobody_waits_for_it_while_more_leave() -> None:
