@@ -46,6 +46,8 @@ export class User {
     this.tally = crowd.tally;
     this.ledger = new Ledger(this.tally);
     this.channels = channelsOf(number);
+    // Made before the first comes: a machine that is full then has nothing to spare.
+    this.params = { headers: { Authorization: `Bearer ${tokenOf(number)}` } };
     this.socket = null;
     this.helloed = false;
     this.pending = 0; // subscriptions that are not answered
@@ -79,8 +81,7 @@ export class User {
     this.code = "broken";
     this.reason = "";
     const where = this.joined ? plan.ws_url : `${plan.ws_url}?channel_id=${this.channels[SMALL]}`;
-    const headers = { Authorization: `Bearer ${tokenOf(this.number)}` };
-    const socket = new WebSocket(where, null, { headers });
+    const socket = new WebSocket(where, null, this.params);
     this.socket = socket;
     this.crowd.opening.add(this);
     this.helloed = this.ready = this.sentAway = false;
