@@ -170,7 +170,7 @@ class Config(BaseSettings):
         description="how Linux schedules the node: `batch` gives up a little of its turn's "
         "promptness on a full machine and does more in each turn; `normal` is as other programs",
     )
-    header_seconds: float = Field(10, gt=0, description="time to send all request headers, seconds")
+    header_seconds: float = Field(20, gt=0, description="time to send all request headers, seconds")
     header_bytes: int = Field(16 * KIB, ge=KIB, description="size of all request headers, bytes")
     body_bytes: int = Field(MIB, ge=KIB, description="size of a request body, bytes")
     body_seconds: float = Field(30, gt=0, description="time to send a request body, seconds")
