@@ -1,6 +1,7 @@
 """Starts a process on one processor and ends exactly that process, whatever happens."""
 
 import ctypes
+import itertools
 import os
 import signal
 import socket
@@ -15,6 +16,9 @@ from pathlib import Path
 START_SECONDS = 60
 STOP_SECONDS = 15
 PRIORITY = -15
+_FIRST_PORT = 20_000
+_APART = 101
+"""Ports between those of two processes that began one after the other."""
 _PR_SET_PDEATHSIG = 1
 
 
@@ -39,9 +43,15 @@ def pin(cpu: int) -> Callable[[], None]:
 
 
 def free_port() -> int:
-    """A port that nobody listens on, outside the range that connecting sockets draw from."""
+    """A port that nobody listens on, outside the range that connecting sockets draw from.
+
+    Each process begins to look elsewhere: of two that look at the same moment, before either's
+    server listens, both would take the first.
+    """
     low = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
-    for port in range(20_000, low):
+    ports = range(_FIRST_PORT, low)
+    first = os.getpid() * _APART % max(1, len(ports))
+    for port in itertools.chain(ports[first:], ports[:first]):
         with socket.socket() as probe:
             try:
                 probe.bind(("127.0.0.1", port))
