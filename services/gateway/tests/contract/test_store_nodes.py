@@ -151,7 +151,7 @@ async def test_nodes_that_start_together_make_the_tables_once(databases: Databas
     found = await asyncio.gather(
         *[asyncio.to_thread(bring_up_to_date, Config(database_url=url)) for _ in range(6)]
     )
-    assert sorted(before or "" for before, _ in found) == ["", *["0004"] * 5]
+    assert sorted(before or "" for before, _ in found) == ["", *["0005"] * 5]
     harness = await start(database_url=url)
     channel = await harness.store.channels.create("next", "public", "", "alice")
     assert channel.id == 2

@@ -23,6 +23,7 @@ from storm_gateway.store.migrate import downgrade, upgrade
 from storm_gateway.store.postgres import PostgresDatabase, dsn_of
 from storm_gateway.store.sql_store import SqlStore
 from storm_gateway.store.tables import metadata
+from storm_gateway.store.tokens import revocation_queries
 from storm_gateway.store.transaction import Transaction
 
 
@@ -331,8 +332,8 @@ def test_the_migrations_lead_to_the_very_tables_that_the_code_uses_and_back(
         database.write(lambda connection: metadata.create_all(connection))
         created = database.write(_tables)
         database.write(lambda connection: metadata.drop_all(connection))
-        assert database.open() == (None, "0004")
-        assert database.open() == ("0004", "0004")
+        assert database.open() == (None, "0005")
+        assert database.open() == ("0005", "0005")
         assert database.write(_tables) == created
 
         def go(connection: Connection) -> None:
@@ -411,4 +412,22 @@ async def test_large_tables_are_read_by_key_with_plans_made_while_they_were_smal
         return shown
 
     for plan in await harness.store._reads.run(plans):  # type: ignore[attr-defined]
+        assert "Seq Scan" not in plan, plan
+
+
+async def test_what_each_node_asks_every_few_seconds_reads_no_whole_table(
+    harness: Harness,
+) -> None:
+    def plans(connection: Connection) -> list[str]:
+        shown = []
+        for query in revocation_queries(time.time() - 300):
+            said = query.compile(connection, compile_kwargs={"literal_binds": True})
+            rows = postgres_dialect.ask(connection, f"EXPLAIN {said}")
+            shown.append("\n".join(row[0] for row in rows))
+        return shown
+
+    indices = ("revocations_at", "users_deleted", "users_banned")
+    found = await harness.store._reads.run(plans)  # type: ignore[attr-defined]
+    for plan, index in zip(found, indices, strict=True):
+        assert index in plan, plan
         assert "Seq Scan" not in plan, plan

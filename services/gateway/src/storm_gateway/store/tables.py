@@ -48,6 +48,12 @@ Index(
     sqlite_where=text("banned_at IS NOT NULL"),
     postgresql_where=text("banned_at IS NOT NULL"),
 )
+Index(
+    "users_deleted",
+    users.c.deleted_at,
+    sqlite_where=text("deleted_at IS NOT NULL"),
+    postgresql_where=text("deleted_at IS NOT NULL"),
+)
 
 channels = Table(
     "channels",
@@ -186,6 +192,7 @@ revocations = Table(
     PrimaryKeyConstraint("kind", "name"),
     sqlite_with_rowid=False,
 )
+Index("revocations_at", revocations.c.at)
 
 meta = Table(
     "meta",

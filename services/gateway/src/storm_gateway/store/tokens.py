@@ -12,6 +12,20 @@ from storm_gateway.store.tables import refresh_tokens, revocations, users
 from storm_gateway.store.transaction import Transaction
 
 
+def revocation_queries(since: float) -> tuple[Select[Any], Select[Any], Select[Any]]:
+    """What was revoked, who was deleted, and who is banned. Each node asks every few seconds, so
+    none may read a whole table.
+    """
+    return (
+        select(revocations.c.kind, revocations.c.name, revocations.c.at).where(
+            revocations.c.at >= since
+        ),
+        # As a whole number: compared with a fraction, PostgreSQL could not use the index.
+        select(users.c.id).where(users.c.deleted_at >= int(since * 1000)),
+        select(users.c.id).where(users.c.banned_at.is_not(None)),
+    )
+
+
 class SqlTokens:
     """Tokens, as ``store/base.py`` describes."""
 
@@ -84,11 +98,7 @@ class SqlTokens:
 
     async def revocations(self, since: float) -> Revocations:
         dialect = self._backend.dialect
-        revoked = select(revocations.c.kind, revocations.c.name, revocations.c.at).where(
-            revocations.c.at >= since
-        )
-        deleted = select(users.c.id).where(users.c.deleted_at >= since * 1000)
-        banned = select(users.c.id).where(users.c.banned_at.is_not(None))
+        revoked, deleted, banned = revocation_queries(since)
         rows = await self._backend.reads.run(lambda connection: dialect.rows(connection, revoked))
         gone = await self._backend.reads.run(lambda connection: dialect.rows(connection, deleted))
         out = await self._backend.reads.run(lambda connection: dialect.rows(connection, banned))

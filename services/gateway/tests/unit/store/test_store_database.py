@@ -24,6 +24,7 @@ from storm_gateway.store.sql_store import SqlStore
 from storm_gateway.store.sqlite import SqliteDatabase, path_of, sqlite_facts
 from storm_gateway.store.tables import metadata
 from storm_gateway.store.times import rfc3339
+from storm_gateway.store.tokens import revocation_queries
 from storm_gateway.store.upgrade import bring_up_to_date
 
 
@@ -78,6 +79,24 @@ def test_migrations_go_down_and_up_again(tmp_path: Path) -> None:
     database.close()
 
 
+def test_what_each_node_asks_every_few_seconds_reads_no_whole_table(tmp_path: Path) -> None:
+    database = SqliteDatabase(tmp_path / "storm.db", 1)
+    database.open()
+
+    def plans(connection: Connection) -> list[str]:
+        shown = []
+        for query in revocation_queries(1.7e9):
+            said = query.compile(connection, compile_kwargs={"literal_binds": True})
+            rows = connection.execute(text(f"EXPLAIN QUERY PLAN {said}")).all()
+            shown.append("; ".join(row.detail for row in rows))
+        return shown
+
+    indices = ("revocations_at", "users_deleted", "users_banned")
+    for plan, index in zip(database.read(plans), indices, strict=True):
+        assert f"INDEX {index}" in plan, plan
+    database.close()
+
+
 def test_a_database_of_a_newer_version_is_left_alone(tmp_path: Path) -> None:
     database = SqliteDatabase(tmp_path / "storm.db", 1)
     database.open()
@@ -89,8 +108,8 @@ def test_a_database_of_a_newer_version_is_left_alone(tmp_path: Path) -> None:
 
 def test_bringing_up_to_date_says_what_was_done(tmp_path: Path) -> None:
     config = Config(data_dir=tmp_path / "data")
-    assert bring_up_to_date(config) == (None, "0004")
-    assert bring_up_to_date(config) == ("0004", "0004")
+    assert bring_up_to_date(config) == (None, "0005")
+    assert bring_up_to_date(config) == ("0005", "0005")
     (tmp_path / "data" / "storm.db").write_bytes(b"not a database" * 500)
     with pytest.raises(UnavailableError, match="damaged"):
         bring_up_to_date(config)
