@@ -1,10 +1,11 @@
-"""What a node spends for small channels: memory at rest, comparing heads, hearing of events.
+"""What a node spends at rest, for small channels and many users: memory, comparing heads, hearing
+of events, who was deleted.
 
     python benchmarks/at_rest.py [channels]
 
 One process with real PostgreSQL and NATS servers, started here. Each row stands beside what it
-replaced: a deque of what was said, nats-py's own subscriptions, and reading all heads to compare
-them here.
+replaced: a deque of what was said, a set of subscribers, a dictionary of the few who are present,
+nats-py's own subscriptions, reading all heads to compare them here, and reading all users.
 """
 # ruff: noqa: T201 this is the output
 
@@ -20,6 +21,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+import asyncpg
 import nats
 
 from storm_gateway.bus.nats import NatsBus
@@ -38,6 +40,8 @@ from storm_gateway.store.upgrade import bring_up_to_date
 RUNS = 5
 EVENTS = 20_000
 FRAME = b"x" * 150
+CROWD = [object() for _ in range(167)]
+"""Of a room of 1,000 on one of six nodes."""
 OTHERS = " ".join(f"user-{number:05}" for number in range(9))
 
 
@@ -55,7 +59,7 @@ def bytes_each(make: Callable[[int], object], count: int) -> float:
 def feed(number: int) -> Feed:
     """With one listener."""
     made = Feed(f"channels.{number + 1000}", number + 1000)
-    made.subscribers.add(object())  # type: ignore[arg-type]  # only its place counts
+    made.subscribers = (object(),)  # type: ignore[assignment]  # only its place counts
     return made
 
 
@@ -63,6 +67,7 @@ def talking(number: int) -> Feed:
     """In which one message was said in the last minute."""
     made = feed(number)
     made.seq = number
+    made.references = 1  # somebody catches up, so it is kept
     made.accept(number + 1, FRAME + b"%d" % number, 256, 65_536)
     made.pending = ()  # written to everybody
     return made
@@ -82,6 +87,28 @@ def room(number: int) -> Room:
     made.wrote(f"here-{number}", there=True)
     made.learned(10, OTHERS.replace("user", f"u{number}"))
     made.change(number, 200, 400, 0.0)
+    return made
+
+
+def room_before(number: int) -> Room:
+    """The same, with the connections of each user counted."""
+    made = room(number)
+    made.own = dict.fromkeys(made.own, 1)
+    return made
+
+
+def crowd(number: int) -> Feed:
+    """With many listeners, whose own memory does not count."""
+    made = Feed(f"channels.{number + 1000}", number + 1000)
+    for listener in CROWD:
+        made.add(listener, 0)  # type: ignore[arg-type]  # only its place counts
+    return made
+
+
+def crowd_before(number: int) -> Feed:
+    """The same, in a set."""
+    made = crowd(number)
+    made.subscribers = set(made.subscribers)  # type: ignore[assignment]  # as it was
     return made
 
 
@@ -206,6 +233,43 @@ async def the_heads(folder: Path, count: int) -> tuple[float, float]:
     return both
 
 
+async def the_deleted(folder: Path, users: int) -> tuple[float, float]:
+    """Milliseconds until a node knows who was deleted lately, among so many users: with the index
+    and, as before, without.
+    """
+    server = PostgresServer(folder / "users")
+    await asyncio.to_thread(server.start)
+    try:
+        config = Config(database_url=server.url)
+        await asyncio.to_thread(bring_up_to_date, config)
+        driver = await asyncpg.connect(server.url)
+        await driver.execute(
+            "INSERT INTO users (id, display_name, created_at) "
+            "SELECT 'user-' || n, '', 0 FROM generate_series(1, $1::int) AS n",
+            users,
+        )
+        await driver.execute("ANALYZE users")
+
+        async def timed() -> float:
+            store = SqlStore(config, Metrics())
+            await store.start(lambda committed: None)
+            found = []
+            for _ in range(RUNS * 3):
+                began = time.perf_counter()
+                await store.tokens.revocations(time.time() - 300)
+                found.append((time.perf_counter() - began) * 1e3)
+            await store.stop()
+            return median(found)
+
+        with_it = await timed()
+        await driver.execute("DROP INDEX users_deleted")
+        both = with_it, await timed()
+        await driver.close()
+    finally:
+        await asyncio.to_thread(server.stop)
+    return both
+
+
 async def figures(count: int, folder: Path) -> dict[str, tuple[float, float | None]]:
     """Name → as it is, and what it replaced."""
     found: dict[str, tuple[float, float | None]] = {
@@ -214,10 +278,19 @@ async def figures(count: int, folder: Path) -> dict[str, tuple[float, float | No
             bytes_each(talking, count),
             bytes_each(talking_before, count),
         ),
-        "a room of presence with ten users, bytes": (bytes_each(room, count), None),
+        "a feed with 167 listeners, bytes": (
+            bytes_each(crowd, count // 10),
+            bytes_each(crowd_before, count // 10),
+        ),
+        "a room of presence with ten users, bytes": (
+            bytes_each(room, count),
+            bytes_each(room_before, count),
+        ),
     }
     found |= await the_bus(folder, min(count, 2_000))
     found["comparing a channel with the store, µs"] = await the_heads(folder, count)
+    users = 100 * count
+    found[f"who was deleted of {users:,} users, ms"] = await the_deleted(folder, users)
     return found
 
 

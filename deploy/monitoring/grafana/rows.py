@@ -64,8 +64,12 @@ ROWS = (
                     Query(f"sum({rate('storm_connections_total')})", "opened"),
                     Query(f"sum by (code) ({rate('storm_connections_closed_total')})", "{{code}}"),
                     Query(
-                        f"sum by (status) ({rate('storm_handshakes_refused_total')})",
-                        "refused {{status}}",
+                        f"sum by (reason) ({rate('storm_handshakes_refused_total')})",
+                        "refused {{reason}}",
+                    ),
+                    Query(
+                        f"sum by (status) ({rate('storm_requests_refused_total')})",
+                        "unread {{status}}",
                     ),
                     Query(f"sum({rate('storm_rebalance_asked_total')})", "asked to move"),
                 ),

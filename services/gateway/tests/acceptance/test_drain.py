@@ -48,6 +48,7 @@ async def test_sigterm_under_load_sends_everybody_away_and_loses_no_acked_messag
         assert caught.value.status == 503
         assert caught.value.json()["code"] == "unavailable"
         assert int(caught.value.headers["retry-after"]) >= 1
+        assert await node.metric("storm_handshakes_refused_total", reason="draining") == 1
         await listening.drop()
         return await node.exit_status()
 

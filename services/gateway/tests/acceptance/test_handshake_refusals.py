@@ -325,6 +325,7 @@ async def test_a_user_has_a_bounded_number_of_connections(start_node: Start) -> 
     node = await start_node(max_connections_per_user=3)
     peers = [await node.join("alice") for _ in range(3)]
     _check(await _refused(node, headers=_with()), 503, "limit_reached")
+    assert await node.metric("storm_handshakes_refused_total", reason="user") == 1
     await node.join("bob")
     assert await peers[0].goodbye() == 1000
     assert await node.join("alice")
@@ -337,6 +338,7 @@ async def test_an_address_has_a_bounded_number_of_connections(start_node: Start)
     # What a client claims is not believed without a proxy that is trusted.
     for header in ("X-Forwarded-For", "Forwarded", "X-Real-IP"):
         _check(await _refused(node, headers=_with(**{header: "9.9.9.9"})), 503, "limit_reached")
+    assert await node.metric("storm_handshakes_refused_total", reason="address") == 4
     assert await node.join("carol", local="127.0.0.2")
     assert await peers[0].goodbye() == 1000
     assert await node.join("dave")
@@ -359,6 +361,7 @@ async def test_a_full_node_says_when_to_come_back(start_node: Start) -> None:
     await node.join("alice")
     bob = await node.join("bob")
     _check(await _refused(node, headers=_with()), 503, "unavailable")
+    assert await node.metric("storm_handshakes_refused_total", reason="full") == 1
     # It still answers requests that are no WebSockets.
     assert (await node.call(None, "GET", "/readyz")).status_code == 200
     await bob.drop()
@@ -375,6 +378,7 @@ async def test_handshakes_a_second_are_bounded(start_node: Start) -> None:
     assert 10 <= len(refusals) < 20
     for refused in refusals:
         _check(refused, 503, "unavailable")
+    assert await node.metric("storm_handshakes_refused_total", reason="rate") == len(refusals)
 
 
 async def test_headers_beyond_the_bound_are_431(node: Node) -> None:
@@ -387,12 +391,50 @@ async def test_headers_beyond_the_bound_are_431(node: Node) -> None:
     _check(await _raw(node, head), 431, "invalid_request")
 
 
+@pytest.mark.parametrize("pieces", [1, 3])
+@pytest.mark.parametrize("where", ["header", "many headers", "url", "before a body"])
+async def test_headers_beyond_the_bound_are_431_on_a_kept_connection_too(
+    node: Node, where: str, pieces: int
+) -> None:
+    big = {
+        "header": b"GET /healthz HTTP/1.1\r\nHost: a\r\nX-Big: " + b"x" * 17_000 + b"\r\n\r\n",
+        "many headers": b"GET /healthz HTTP/1.1\r\nHost: a\r\n"
+        + b"".join(b"X-Header-%d: %s\r\n" % (n, b"x" * 120) for n in range(140))
+        + b"\r\n",
+        "url": b"GET /healthz?" + b"x" * 17_000 + b" HTTP/1.1\r\nHost: a\r\n\r\n",
+        "before a body": b"POST /auth/login HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nX-Big: "
+        + b"x" * 17_000
+        + b"\r\n\r\n{...}",
+    }[where]
+    peer = await node.tcp()
+    for _ in range(3):
+        peer.write(b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n")
+        assert (await read_answer(peer.reader))[0] == 200
+    for index in range(pieces):
+        peer.write(big[index * len(big) // pieces : (index + 1) * len(big) // pieces])
+        await asyncio.sleep(0)
+    async with asyncio.timeout(10):
+        _check(Refused(*await read_answer(peer.reader)), 431, "invalid_request")
+        await peer.ended()
+    assert await node.metric("storm_requests_refused_total", status="431") == 1
+
+
+async def test_a_large_body_is_no_large_head(node: Node) -> None:
+    peer = await node.tcp()
+    body = b'{"user_id": "' + b"x" * 20_000 + b'", "password": "long enough"}'
+    head = b"POST /auth/login HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\n"
+    for _ in range(2):
+        peer.write(head + b"Content-Length: %d\r\n\r\n" % len(body) + body)
+        assert (await read_answer(peer.reader))[0] in (400, 401, 422)
+
+
 async def test_a_head_that_does_not_come_in_time_is_408(start_node: Start) -> None:
     node = await start_node(header_seconds=1)
     began = time.monotonic()
     for half in (b"", b"GET", b"GET /ws HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\n"):
         _check(await _raw(node, half), 408, "invalid_request")
     assert time.monotonic() - began < 15
+    assert await node.metric("storm_requests_refused_total", status="408") == 3
 
 
 async def test_a_head_that_is_no_http_is_400(node: Node) -> None:
@@ -450,4 +492,4 @@ async def test_a_deleted_user_s_token_opens_nothing(node: Node) -> None:
 
 async def test_refusals_are_counted(node: Node) -> None:
     await _refused(node)
-    assert await node.metric("storm_handshakes_refused_total") == 1
+    assert await node.metric("storm_handshakes_refused_total", reason="unauthenticated") == 1

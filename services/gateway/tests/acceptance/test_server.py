@@ -26,19 +26,24 @@ async def node(start_node: Start) -> Node:
 
 
 @pytest.fixture
-async def pair(
-    start_node: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> AsyncIterator[tuple[Node, Node]]:
-    """Two nodes on one database, with a real bus between them."""
+async def nats(tmp_path: Path) -> AsyncIterator[NatsServer]:
     server = NatsServer(tmp_path / "nats")
     await asyncio.to_thread(server.start)
-    config = Config(data_dir=tmp_path, nats_url=server.url)
+    yield server
+    await asyncio.to_thread(server.stop)
+
+
+@pytest.fixture
+async def pair(
+    nats: NatsServer, start_node: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> tuple[Node, Node]:
+    """Two nodes on one database, with a real bus between them, which outlives them."""
+    config = Config(data_dir=tmp_path, nats_url=nats.url)
     monkeypatch.setattr(app, "_make_bus", lambda _, life, metrics: NatsBus(config, life, metrics))
     monkeypatch.setattr(reports, "REPORT_SECONDS", 0.5)
     one = await start_node(data_dir=tmp_path / "data", node_name="one", admins="root")
     two = await start_node(data_dir=tmp_path / "data", node_name="two", admins="root")
-    yield one, two
-    server.stop()
+    return one, two
 
 
 async def register(node: Node, user_id: str) -> None:

@@ -1,6 +1,7 @@
 """What every implementation of limits has to keep, and what several nodes on Valkey add."""
 
 import asyncio
+import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 
 import pytest
@@ -150,6 +151,13 @@ async def test_nothing_is_left_of_who_went_and_no_count_is_negative(
     await until(lambda: len(counted(valkey).get("a.1", {})) == 2_500)
     for client in clients:
         client.end()
+    await until(lambda: counted(valkey) == {})
+    before = sys.getsizeof(a._open)
+    a.fit()
+    assert sys.getsizeof(a._open) < before / 10
+    again = Client(a)
+    await until(lambda: counted(valkey) == {"a.1": {"alice": 1}})
+    again.end()
     await until(lambda: counted(valkey) == {})
     await a.stop()
     await until(lambda: keys(valkey) == {})

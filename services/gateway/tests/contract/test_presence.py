@@ -1,6 +1,7 @@
 """What every implementation of presence has to keep: see presence/base.py."""
 
 import asyncio
+import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 
 import pytest
@@ -96,6 +97,28 @@ async def test_who_comes_is_told_and_who_leaves_after_the_grace(told: Told) -> N
     assert await told.next() == [PresenceChange(1, 0, [], ["alice"])]
     assert told.at[-1] - left_at >= GRACE
     assert told.presence.snapshot(1) == PresenceSnapshot(0, [])
+
+
+async def test_presence_that_most_have_left_keeps_no_room_for_them_and_goes_on(told: Told) -> None:
+    told.presence.enter(1, "alice")
+    for number in range(5_000):
+        told.presence.enter(1, f"user{number}")
+        told.presence.enter(10 + number, f"user{number}")
+    await told.online(1, 5_001)
+    for number in range(5_000):
+        told.presence.leave(1, f"user{number}")
+        told.presence.leave(10 + number, f"user{number}")
+    await told.online(1, 1)
+    await until(lambda: len(told.presence._rooms) == 1)
+    before = sys.getsizeof(told.presence._rooms)
+    told.presence.fit()
+    await told.beats()
+    assert sys.getsizeof(told.presence._rooms) < before / 10
+    assert told.presence.snapshot(1) == PresenceSnapshot(1, ["alice"])
+    told.presence.enter(1, "bob")
+    await told.online(1, 2)
+    told.presence.leave(1, "alice")
+    await told.online(1, 1)
 
 
 async def test_several_tabs_are_one_user_until_the_last_is_closed(told: Told) -> None:

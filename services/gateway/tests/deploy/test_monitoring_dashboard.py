@@ -16,7 +16,7 @@ GRAFANA = MONITORING / "grafana"
 DASHBOARD = json.loads((GRAFANA / "dashboards/storm.json").read_text())
 UNITS = {"short", "none", "ops", "s", "bytes", "percentunit"}
 """Of Grafana's list of units; those that the panels use."""
-LABELS = {"node", "code", "status", "kind", "dependency"}
+LABELS = {"node", "code", "status", "reason", "kind", "dependency"}
 
 Json = dict[str, Any]
 

@@ -124,6 +124,12 @@ async def talk(peers: list[Peer], messages: int) -> None:
             await all_of(*(other.until("message", seq=said["seq"]) for other in peers))
 
 
+def too_large(url: str) -> int:
+    """The status of a request, on a connection of its own, that is never read whole."""
+    headers = {"X-Big": "x" * 17_000}
+    return httpx2.get(f"{url}/healthz", headers=headers, timeout=10, trust_env=False).status_code
+
+
 @asynccontextmanager
 async def used(stack: Stack, seconds: float) -> AsyncIterator[None]:
     """People on both nodes who talk, come back, resume and make mistakes; then some stay."""
@@ -143,6 +149,7 @@ async def used(stack: Stack, seconds: float) -> AsyncIterator[None]:
                 await node.call(None, "GET", "/readyz")
             with pytest.raises(Refused):
                 await nodes[0].open("/ws")
+            assert too_large(stack.nodes[0].url) == 431
             # After an edit nodes have nothing in memory: who resumes is served by the store.
             said = await peers[0].say(1, "to be edited")
             edited = await peers[0].ask(

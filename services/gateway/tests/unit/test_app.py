@@ -42,7 +42,6 @@ def test_a_node_whose_crowd_has_left_makes_what_it_holds_by_connection_anew(tmp_
 
     def tables() -> list[object]:
         return [
-            edge.admission._users,
             edge.admission._addresses,
             *edge.wheel._buckets,
             hub._users,

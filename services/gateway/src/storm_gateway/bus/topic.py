@@ -44,7 +44,7 @@ class Topic:
     async def take(self, link: Link) -> None:
         """Ask the server for it. Raises ``LinkError``."""
         self.link = link
-        taken = await link.subscribe(self.name, self._on_data)
+        taken = await link.subscribe(self.name, self)
         if self.handler is None or self.link is not link:
             await link.unsubscribe(taken)  # it was left meanwhile
         else:
@@ -57,7 +57,10 @@ class Topic:
         if link is not None and taken and link.alive:
             await link.unsubscribe(taken)
 
-    def _on_data(self, data: bytes) -> None:
+    def __call__(self, data: bytes) -> None:
+        """A message came. The topic itself is what is called: a bound method for each would be kept
+        as long as it.
+        """
         events = data.split(SEPARATOR) if SEPARATOR in data else (data,)
         counts = self._counts
         counts.bus_received_messages += 1

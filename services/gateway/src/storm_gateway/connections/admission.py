@@ -1,7 +1,7 @@
 """Who may come in now: bounds per user, per address, in all, and per second.
 
 Bounds per user and address are of this node. The one per user holds over all nodes as well, where
-there are several: see ``storm_gateway.limits``.
+there are several: see ``storm_gateway.limits``. Who has how many here, the hub knows already.
 """
 
 import resource
@@ -37,7 +37,6 @@ class Admission:
         self.draining = False
         self._per_user = config.max_connections_per_user
         self._per_address = config.max_connections_per_address
-        self._users: dict[str, int] = {}
         self._addresses: dict[str, int] = {}
         self._rate = config.handshakes_per_second
         self._tokens = self._rate
@@ -46,15 +45,19 @@ class Admission:
     def check_node(self, now: float) -> None:
         """Before anything costs: is there room at all? Raises :class:`RefusedHandshake`."""
         if self.draining:
-            raise RefusedHandshake(503, "unavailable", "This node is going away.", retry_after=1)
+            raise RefusedHandshake(
+                503, "unavailable", "This node is going away.", retry_after=1, reason="draining"
+            )
         if self.total >= self.limit:
-            raise RefusedHandshake(503, "unavailable", "This node is full.", retry_after=5)
+            raise RefusedHandshake(
+                503, "unavailable", "This node is full.", retry_after=5, reason="full"
+            )
         if self._rate:
             self._tokens = min(self._rate, self._tokens + (now - self._filled) * self._rate)
             self._filled = now
             if self._tokens < 1:
                 raise RefusedHandshake(
-                    503, "unavailable", "Too many connect at once.", retry_after=1
+                    503, "unavailable", "Too many connect at once.", retry_after=1, reason="rate"
                 )
             self._tokens -= 1
 
@@ -62,38 +65,43 @@ class Admission:
         """Before the token is looked at."""
         if self._per_address and self._addresses.get(address, 0) >= self._per_address:
             raise RefusedHandshake(
-                503, "limit_reached", "Too many connections from this address.", retry_after=5
+                503,
+                "limit_reached",
+                "Too many connections from this address.",
+                retry_after=5,
+                reason="address",
             )
 
-    def check_user(self, user_id: str) -> None:
-        """When the user is known."""
-        if self._per_user and self._users.get(user_id, 0) >= self._per_user:
+    def check_user(self, here: int) -> None:
+        """When the user is known. ``here``: connections that it has on this node."""
+        if self._per_user and here >= self._per_user:
             raise RefusedHandshake(
                 503,
                 "limit_reached",
                 f"A user may have {self._per_user} connections; close one first.",
                 retry_after=5,
+                reason="user",
             )
 
     def fit(self) -> None:
         """Most have left: a dictionary keeps the room of what was removed from it."""
-        self._users = dict(self._users)
         self._addresses = dict(self._addresses)
 
-    def enter(self, user_id: str, address: str) -> None:
+    def needed(self, address: str) -> str:
+        """What a connection has to keep of its address: nothing, where addresses have no bound."""
+        return address if self._per_address else ""
+
+    def enter(self, address: str) -> None:
         """A connection is open."""
         self.total += 1
-        if self._per_user:
-            self._users[user_id] = self._users.get(user_id, 0) + 1
         if self._per_address:
             self._addresses[address] = self._addresses.get(address, 0) + 1
 
-    def leave(self, user_id: str, address: str) -> None:
+    def leave(self, address: str) -> None:
         """A connection is gone."""
         self.total -= 1
-        for counts, key in ((self._users, user_id), (self._addresses, address)):
-            left = counts.get(key, 0) - 1
-            if left > 0:
-                counts[key] = left
-            else:
-                counts.pop(key, None)
+        left = self._addresses.get(address, 0) - 1
+        if left > 0:
+            self._addresses[address] = left
+        else:
+            self._addresses.pop(address, None)

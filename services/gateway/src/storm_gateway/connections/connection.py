@@ -37,10 +37,9 @@ class Connection(WebSocket):
     __slots__ = (
         "address",
         "feeds",
-        "filled",
+        "full_at",
         "identity",
         "number",
-        "tokens",
         "waiting",
         "warned",
     )
@@ -53,8 +52,7 @@ class Connection(WebSocket):
         self.feeds: tuple[Feed, ...] = ()
         self.waiting: deque[bytes] | None = None  # behind a command that takes time
         self.warned = False  # of the end of its token
-        self.tokens = 0.0
-        self.filled = 0.0
+        self.full_at = 0.0  # when as much may be said at once again as ever
         self.number = 0
         self.address = ""
 
@@ -76,18 +74,16 @@ class Connection(WebSocket):
         try:
             accepted = accept(edge, parse_request(head), peer, now)
         except RefusedHandshake as refused:
-            edge.metrics.handshakes_refused.labels(str(refused.status)).inc()
+            edge.metrics.handshakes_refused.labels(str(refused.status), refused.reason).inc()
             self.state = State.CLOSED
             self.transport.write(refused.response())
             self.transport.close()
             return False
         self.identity = accepted.identity
-        self.address = accepted.address
+        self.address = edge.admission.needed(accepted.address)
         self.number = edge.next_number()
-        self.tokens = edge.burst
-        self.filled = now
         self.opened()
-        edge.admission.enter(self.user_id, self.address)
+        edge.admission.enter(self.address)
         edge.shared_limits.enter(self.user_id, self.identity.ticket_id, self)
         edge.counts.connections += 1
         edge.counts.active_websockets += 1
@@ -183,20 +179,21 @@ class Connection(WebSocket):
         return self._may_speak(None)
 
     def _may_speak(self, data: bytes | None) -> bool:
-        """One command's worth of the rate limit (tokens a second, with a burst)."""
+        """One command's worth of the rate limit (so many a second, with a burst)."""
         config = self.edge.config
         now = self.edge.loop.time()
         rate = config.commands_per_second
-        tokens = min(config.commands_burst, self.tokens + (now - self.filled) * rate) - 1
-        self.filled = now
-        self.tokens = tokens
-        if tokens >= 0:
+        full_at = self.full_at
+        self.full_at = full_at = (full_at if full_at > now else now) + 1 / rate
+        over = (full_at - now) * rate - config.commands_burst
+        # A hair of tolerance: sums of floats must not refuse what is exactly due.
+        if over <= 1e-6:
             return True
         self.edge.metrics.commands_rate_limited.inc()
-        if tokens < -config.commands_burst:
+        if over > config.commands_burst:
             self.close(CloseCode.RATE_LIMITED, "commands went on after rate_limited")
         elif data is not None:
-            wait = int(-tokens / rate * 1000) + 1
+            wait = int(over / rate * 1000) + 1
             self.refuse(
                 RateLimitedError("Too many commands at once.", retry_after_ms=wait), ref_of(data)
             )
@@ -266,7 +263,7 @@ class Connection(WebSocket):
         edge = self.edge
         edge.wheel.discard(self, self.number)
         edge.hub.disconnect(self)
-        edge.admission.leave(self.user_id, self.address)
+        edge.admission.leave(self.address)
         edge.shared_limits.leave(self.user_id)
         edge.counts.active_websockets -= 1
         edge.metrics.connections_closed.labels(str(int(self.close_code))).inc()

@@ -82,7 +82,6 @@ class Edge(Engine):
         )
         self.epoch = ""
         """Of the database; the node sets it when the store is open."""
-        self.burst = float(config.commands_burst)  # one number for all connections
         self.now = time.time()  # as of this second: what tokens are measured by
         self._numbers = 0
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -116,6 +115,7 @@ class Edge(Engine):
         self.admission.fit()
         self.wheel.fit()
         self.hub.fit()
+        self.shared_limits.fit()
 
     def second(self) -> None:
         """One second has passed: everything that depends on time happens here."""

@@ -7,6 +7,7 @@ HTTP connection, takes uvicorn's ``ws=`` way to the same :class:`Connection`.
 """
 
 import asyncio
+import socket
 from typing import Any, ClassVar, cast
 
 from uvicorn.config import Config as UvicornConfig
@@ -22,8 +23,21 @@ _SPARE_SOCKETS = 256
 
 
 def peer_of(transport: asyncio.BaseTransport) -> str:
-    """The address at the other end of the TCP connection."""
-    name = transport.get_extra_info("peername")
+    """The address at the other end of the TCP connection; empty when it is gone already."""
+    own = transport.get_extra_info("socket")
+    if own is None:
+        return ""
+    # Asked by a socket object of our own: the transport would keep the answer as long as it lives.
+    try:
+        asked = socket.socket(own.family, own.type, own.proto, fileno=own.fileno())
+    except (OSError, ValueError):
+        return ""  # no file any more
+    try:
+        name = asked.getpeername()
+    except OSError:
+        return ""
+    finally:
+        asked.detach()
     return str(name[0]) if name else ""
 
 
@@ -67,7 +81,7 @@ class Front(asyncio.Protocol):
         self.edge.waiting.pop(self, None)
         self._buffer = b""
         if end < 0 or end > self.edge.config.header_bytes:
-            refuse(self._transport, _too_large(self.edge))
+            refuse(self._transport, _too_large(self.edge), self.edge)
         elif wants_upgrade(data[: end + 4]):
             self._to_websocket(data, end + 4)
         else:
@@ -91,7 +105,7 @@ class Front(asyncio.Protocol):
     def too_slow(self) -> None:
         """The head did not come in time."""
         self.edge.waiting.pop(self, None)
-        refuse(self._transport, _too_late())
+        refuse(self._transport, _too_late(), self.edge)
 
     def eof_received(self) -> bool:
         return False
@@ -100,8 +114,9 @@ class Front(asyncio.Protocol):
         self.edge.waiting.pop(self, None)
 
 
-def refuse(transport: asyncio.Transport, refused: RefusedHandshake) -> None:
-    """Answer and end."""
+def refuse(transport: asyncio.Transport, refused: RefusedHandshake, edge: Edge) -> None:
+    """Answer, end and count."""
+    edge.metrics.requests_refused.labels(str(refused.status)).inc()
     transport.write(refused.response())
     transport.close()
 
@@ -115,6 +130,9 @@ def _too_late() -> RefusedHandshake:
     return RefusedHandshake(408, "invalid_request", "The request did not come in time.")
 
 
+_BETWEEN = len(": \r\n")
+
+
 class Http(HttpToolsProtocol):
     """uvicorn's HTTP protocol with a deadline and a size limit for heads and bodies' time."""
 
@@ -122,7 +140,8 @@ class Http(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        self._head_bytes = 0
+        self._head_bytes = 0  # as they came, also of a head that is not whole yet
+        self._fields_bytes = 0  # of this head alone
         self._in_head = True
 
     def data_received(self, data: bytes) -> None:
@@ -134,13 +153,31 @@ class Http(HttpToolsProtocol):
         if self._in_head and self._head_bytes > self.edge.config.header_bytes:
             self._end(_too_large(self.edge))
 
+    def on_url(self, url: bytes) -> None:
+        self._fields_bytes += len(url)
+        super().on_url(url)
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self._fields_bytes += len(name) + len(value) + _BETWEEN
+        super().on_header(name, value)
+
     def on_headers_complete(self) -> None:
+        fields, self._fields_bytes = self._fields_bytes, 0
         self._in_head = False
         self._head_bytes = 0
+        if fields > self.edge.config.header_bytes:
+            self._end(_too_large(self.edge))  # it came in one piece, on a kept connection
+            return
         self._wait(self.edge.config.body_seconds)
         super().on_headers_complete()
 
+    def on_body(self, body: bytes) -> None:
+        if not self.transport.is_closing():
+            super().on_body(body)
+
     def on_message_complete(self) -> None:
+        if self.transport.is_closing():
+            return  # nobody is asked any more
         self._in_head = True
         self.edge.waiting.pop(self, None)
         super().on_message_complete()
@@ -156,17 +193,15 @@ class Http(HttpToolsProtocol):
 
     def _end(self, refused: RefusedHandshake) -> None:
         self.edge.waiting.pop(self, None)
-        if not self.transport.is_closing():
-            if (
-                self.cycle is None
-                or self.cycle.response_complete
-                or not self.cycle.response_started
-            ):
-                self.transport.write(refused.response())
+        if self.transport.is_closing():
+            return
+        if self.cycle is None or self.cycle.response_complete or not self.cycle.response_started:
+            refuse(self.transport, refused, self.edge)
+        else:
             self.transport.close()
 
     def send_400_response(self, msg: str) -> None:
-        refuse(self.transport, RefusedHandshake(400, "invalid_request", msg))
+        refuse(self.transport, RefusedHandshake(400, "invalid_request", msg), self.edge)
 
     def handle_websocket_upgrade(self) -> None:
         self.edge.waiting.pop(self, None)

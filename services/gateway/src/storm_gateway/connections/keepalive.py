@@ -23,7 +23,8 @@ class Wheel(Generic[T]):
         self.round = max(1, min(ping_seconds, heartbeat_seconds, longest))
         self._pings = max(1, round(ping_seconds / self.round))
         self._heartbeats = max(1, round(heartbeat_seconds / self.round))
-        self._buckets: list[set[T]] = [set() for _ in range(self.round)]
+        # Dictionaries of keys alone: half of a set's memory for some thousand of them.
+        self._buckets: list[dict[T, None]] = [{} for _ in range(self.round)]
         self._tick = 0
 
     def __len__(self) -> int:
@@ -31,14 +32,14 @@ class Wheel(Generic[T]):
 
     def add(self, member: T, number: int) -> None:
         """``number`` spreads the members; successive ones go to different buckets."""
-        self._buckets[number % self.round].add(member)
+        self._buckets[number % self.round][member] = None
 
     def discard(self, member: T, number: int) -> None:
-        self._buckets[number % self.round].discard(member)
+        self._buckets[number % self.round].pop(member, None)
 
     def fit(self) -> None:
-        """Most have left: a set keeps the room of what was removed from it."""
-        self._buckets = [set(bucket) for bucket in self._buckets]
+        """Most have left: a dictionary keeps the room of what was removed from it."""
+        self._buckets = [dict(bucket) for bucket in self._buckets]
 
     def members(self) -> list[T]:
         """Everybody."""

@@ -57,7 +57,7 @@ def accept(edge: Edge, request: Request, peer: str, now: float) -> Accepted:
         if error.status == 401:
             raise _unauthenticated(error.message) from None
         raise RefusedHandshake(error.status, error.code, error.message) from None
-    admission.check_user(identity.user_id)
+    admission.check_user(len(edge.hub.connections_of(identity.user_id)))
     channel_id, subject = _wanted(edge, request)
     offered = request.values("sec-websocket-protocol")
     return Accepted(

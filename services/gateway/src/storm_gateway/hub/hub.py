@@ -59,7 +59,8 @@ class Hub:
         )
         self._feeds: dict[str, Feed] = {}
         self._opening: dict[str, asyncio.Task[None]] = {}
-        self._users: dict[str, tuple[Subscriber, ...]] = {}
+        # Most have one connection, and need no tuple.
+        self._users: dict[str, Subscriber | tuple[Subscriber, ...]] = {}
         self._closing: dict[str, asyncio.Task[None]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._reorder = config.reorder_milliseconds / 1000
@@ -78,17 +79,17 @@ class Hub:
 
     def connect(self, connection: Subscriber) -> None:
         """A connection is open."""
-        user_id = connection.user_id
-        self._users[user_id] = (*self._users.get(user_id, ()), connection)
+        others = self.connections_of(connection.user_id)
+        self._users[connection.user_id] = (*others, connection) if others else connection
 
     def disconnect(self, connection: Subscriber) -> None:
         """A connection is gone: nothing is written to it any more."""
         for feed in connection.feeds:
             self.detach(connection, feed)
         user_id = connection.user_id
-        rest = tuple(c for c in self._users.get(user_id, ()) if c is not connection)
+        rest = tuple(c for c in self.connections_of(user_id) if c is not connection)
         if rest:
-            self._users[user_id] = rest
+            self._users[user_id] = rest if len(rest) > 1 else rest[0]
         else:
             self._users.pop(user_id, None)
 
@@ -96,10 +97,14 @@ class Hub:
         """Most have left: a dictionary keeps the room of what was removed from it."""
         self._users = dict(self._users)
         self._feeds = dict(self._feeds)
+        for feed in self._feeds.values():
+            feed.fit()
+        self._presence.fit()
 
     def connections_of(self, user_id: str) -> tuple[Subscriber, ...]:
         """The open connections of a user on this node."""
-        return self._users.get(user_id, ())
+        found = self._users.get(user_id, ())
+        return found if isinstance(found, tuple) else (found,)
 
     def users(self) -> Iterable[str]:
         """Users with a connection on this node."""
@@ -110,7 +115,7 @@ class Hub:
     def feed(self, topic: str) -> Feed | None:
         """The feed of a topic that is live on this node."""
         feed = self._feeds.get(topic)
-        return feed if feed is not None and feed.live else None
+        return feed if feed is not None and feed.live_since else None
 
     async def open(self, topic: str, channel_id: int) -> Feed:
         """The live feed of a topic, with one more reference: the caller gives it back.
@@ -122,7 +127,7 @@ class Hub:
         if feed is None:
             feed = self._feeds[topic] = Feed(topic, channel_id)
         feed.references += 1
-        if feed.live:
+        if feed.live_since:
             return feed
         task = self._opening.get(topic)
         if task is None:
@@ -151,7 +156,6 @@ class Hub:
                 # Last: until then nobody else opens it, so what is left is what was opened here.
                 self._feeds.pop(feed.topic, None)
             raise
-        feed.live = True
         feed.live_since = time.monotonic()
         self._take_held(feed)
 
@@ -198,7 +202,7 @@ class Hub:
             elif event.audience is None:
                 self._ephemeral(feed, frame)
             else:
-                for connection in self._users.get(event.audience, ()):
+                for connection in self.connections_of(event.audience):
                     if feed in connection.feeds:
                         connection.deliver(frame, b"", frame)
         elif isinstance(event, StreamEvent):
@@ -219,14 +223,14 @@ class Hub:
 
     def _put_in_order(self, feed: Feed, seq: int, frame: bytes) -> None:
         waits = feed.checking and _UPDATED not in frame[:40]
-        if feed.live and seq == feed.seq + 1 and not waits:
+        if feed.live_since and seq == feed.seq + 1 and not waits:
             self._accept_heard(feed, seq, frame)
             if feed.held and not feed.checking:
                 self._take_held(feed)
         elif seq > feed.seq:
             if len(feed.held) < _HELD:
                 feed.hold(seq, frame)
-            if feed.live and not feed.checking:
+            if feed.live_since and not feed.checking:
                 self._wait_for_late(feed)
 
     def hold_back(self, feed: Feed) -> None:
@@ -236,7 +240,7 @@ class Hub:
     def go_on(self, feed: Feed) -> None:
         """Everybody who is subscribed now may receive what waited."""
         feed.checking -= 1
-        if feed.live and not feed.checking:
+        if feed.live_since and not feed.checking:
             self._take_held(feed)
 
     def _accept_heard(self, feed: Feed, seq: int, frame: bytes) -> None:
@@ -368,7 +372,7 @@ class Hub:
             self._comparing = self._compare_again = False
 
     async def _compare(self, patience_seconds: float) -> None:
-        feeds = [feed for feed in self._feeds.values() if feed.live and feed.channel_id]
+        feeds = [feed for feed in self._feeds.values() if feed.live_since and feed.channel_id]
         known = {feed.channel_id: feed.seq for feed in feeds}
         parts = iter(known.items())
         moved: dict[int, int | None] = {}
@@ -418,7 +422,7 @@ class Hub:
     async def sweep(self, tick: int) -> None:
         """Leave topics that nobody here has wanted for a while. ``tick``: seconds."""
         for feed in list(self._feeds.values()):
-            if feed.wanted or not feed.live:
+            if feed.wanted or not feed.live_since:
                 feed.idle_since = 0
             elif not feed.idle_since:
                 feed.idle_since = tick

@@ -42,3 +42,6 @@ class Limits(Protocol):
 
     def leave(self, user_id: str) -> None:
         """A connection of the user is gone. Never blocks."""
+
+    def fit(self) -> None:
+        """Most have left: a dictionary keeps the room of what was removed from it."""

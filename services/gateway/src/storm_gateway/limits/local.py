@@ -31,7 +31,10 @@ class LocalLimits:
         return buckets.take(bucket)
 
     def enter(self, user_id: str, ticket_id: str, entrant: Entrant) -> None:
-        """Admission has counted it already."""
+        """The hub has it already."""
 
     def leave(self, user_id: str) -> None:
-        """Admission has counted it already."""
+        """The hub has it already."""
+
+    def fit(self) -> None:
+        """Nothing is held by connection."""

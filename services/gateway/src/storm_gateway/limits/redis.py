@@ -130,10 +130,15 @@ class RedisLimits:
             self._open[user_id] = left
         else:
             self._open.pop(user_id, None)
-            if not self._open:
-                self._open = {}  # a dictionary keeps the room of what was removed from it
         self._changed[user_id] = None
         self._wake.set()
+
+    def fit(self) -> None:
+        self._open, self._new, self._changed = (
+            dict(self._open),
+            dict(self._new),
+            dict(self._changed),
+        )
 
     # --- the task ---
 

@@ -127,7 +127,13 @@ class Metrics(Collector):
             # Shown as 0 from the start: the first one of a kind would not be seen as an increase.
             self.command_errors.labels(code)
         self.handshakes_refused = Counter(
-            "storm_handshakes_refused", "Upgrades refused.", ["status"], registry=r
+            "storm_handshakes_refused", "Upgrades refused.", ["status", "reason"], registry=r
+        )
+        self.requests_refused = Counter(
+            "storm_requests_refused",
+            "Requests refused before they were read whole: too late, too large, no HTTP.",
+            ["status"],
+            registry=r,
         )
         self.connections_closed = Counter(
             "storm_connections_closed", "Connections ended, by close code.", ["code"], registry=r

@@ -44,6 +44,9 @@ class Presence(Protocol):
     def leave(self, channel_id: int, user_id: str) -> None:
         """One fewer. Never blocks."""
 
+    def fit(self) -> None:
+        """Most have left: a dictionary keeps the room of what was removed from it."""
+
     def snapshot(self, channel_id: int) -> PresenceSnapshot:
         """Who is online in the channel, as far as this node knows: at once, for a channel that
         somebody here subscribes.

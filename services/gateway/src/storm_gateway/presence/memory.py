@@ -69,6 +69,12 @@ class MemoryPresence:
         if count == 1:
             self._leaving[channel_id, user_id] = self._now() + self._grace
 
+    def fit(self) -> None:
+        self._rooms, self._leaving = dict(self._rooms), dict(self._leaving)
+        self._dirty = set(self._dirty)
+        for room in self._rooms.values():
+            room.count = dict(room.count)
+
     def snapshot(self, channel_id: int) -> PresenceSnapshot:
         room = self._rooms.get(channel_id)
         if room is None:

@@ -112,25 +112,32 @@ class RedisPresence:
         if room is None:
             room = self._rooms[channel_id] = Room()
             self._unread[channel_id] = None
-        count = room.own.get(user_id)
+        count = room.connections(user_id)
         if count is None:
             room.come(user_id)
             self._came += 1
             self._touch(channel_id, room)
             return
-        room.own[user_id] = count + 1
+        room.count(user_id, count + 1)
         if count == 0:
             self._graces.pop((channel_id, user_id), None)
 
     def leave(self, channel_id: int, user_id: str) -> None:
         room = self._rooms.get(channel_id)
-        count = room.own.get(user_id, 0) if room is not None else 0
-        if room is None or count == 0:
+        count = room.connections(user_id) if room is not None else None
+        if room is None or not count:
             return
-        room.own[user_id] = count - 1
+        room.count(user_id, count - 1)
         if count == 1:
             assert self._loop is not None  # noqa: S101 start set it
             self._graces[channel_id, user_id] = self._loop.time() + self._grace
+
+    def fit(self) -> None:
+        self._rooms, self._graces = dict(self._rooms), dict(self._graces)
+        self._pending, self._unread = dict(self._pending), dict(self._unread)
+        self._dirty, self._leaving = set(self._dirty), set(self._leaving)
+        for room in self._rooms.values():
+            room.fit()
 
     def snapshot(self, channel_id: int) -> PresenceSnapshot:
         room = self._rooms.get(channel_id)
@@ -195,8 +202,6 @@ class RedisPresence:
             self._leaving.add(channel_id)
             self._unread[channel_id] = None
             self._touch(channel_id, room)
-        if not self._graces:
-            self._graces = {}  # a dictionary keeps the room of what was removed from it
 
     async def _exchange(self, now: float) -> None:
         if now >= self._retry_at:

@@ -30,14 +30,23 @@ class RefusedHandshake(Exception):  # noqa: N818 reads as what happened
     """The upgrade is refused; the TCP connection gets this HTTP answer and ends."""
 
     def __init__(
-        self, status: int, code: str, message: str, *, headers: str = "", retry_after: int = 0
+        self,
+        status: int,
+        code: str,
+        message: str,
+        *,
+        headers: str = "",
+        retry_after: int = 0,
+        reason: str = "",
     ) -> None:
+        """``reason``: what is counted, where it is more than the code."""
         super().__init__(message)
         self.status = status
         self.code = code
         self.message = message
         self.headers = headers
         self.retry_after = retry_after
+        self.reason = reason or code
 
     def response(self) -> bytes:
         """The whole HTTP answer, JSON like all errors of the API."""

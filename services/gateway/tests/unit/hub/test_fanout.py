@@ -21,7 +21,7 @@ class Room:
     def __init__(self, listeners: int, fanout: Fanout, channel_id: int = 1) -> None:
         self.fanout = fanout
         self.feed = Feed(f"channels.{channel_id}", channel_id)
-        self.feed.live = True
+        self.feed.live_since = 1.0
         self.listeners = [Listener(f"user{i}") for i in range(listeners)]
         for listener in self.listeners:
             self.feed.add(listener, 0)

@@ -22,10 +22,18 @@ def message(seq: int, text: str = "hello") -> bytes:
     return text_frame(encode(MessageEvent(1, text, "bob", seq, seq, AT)))
 
 
-def feed_with(*seqs: int, keep: int = 100, keep_bytes: int = 1_000_000) -> Feed:
-    """A feed that accepted these, and wrote them."""
+def listened_to(listeners: int = 4) -> Feed:
+    """A feed with so many subscribers that what is said is kept."""
     feed = Feed("channels.1", 1)
-    feed.live = True
+    feed.live_since = 1.0
+    for _ in range(listeners):
+        feed.add(Listener(), 0)
+    return feed
+
+
+def feed_with(*seqs: int, keep: int = 100, keep_bytes: int = 1_000_000, listeners: int = 0) -> Feed:
+    """A feed that accepted these, and wrote them."""
+    feed = listened_to(listeners)
     for seq in seqs:
         feed.accept(seq, message(seq), keep, keep_bytes)
     feed.begin_pass()
@@ -42,7 +50,7 @@ def run_pass(feed: Feed) -> None:
 
 
 def test_memory_gives_what_is_after_a_seq_and_says_when_it_does_not_reach() -> None:
-    feed = feed_with(5, 6, 7, 8)
+    feed = feed_with(5, 6, 7, 8, listeners=4)
     assert feed.recent_after(8) == []
     assert feed.recent_after(9) == []
     assert feed.recent_after(6) == [message(7), message(8)]
@@ -59,14 +67,14 @@ def test_an_empty_memory_reaches_nowhere() -> None:
 
 @pytest.mark.parametrize("keep", [0, 1, 3])
 def test_memory_is_bounded_by_count(keep: int) -> None:
-    feed = feed_with(*range(1, 11), keep=keep)
+    feed = feed_with(*range(1, 11), keep=keep, listeners=4)
     assert [seq for seq, _ in feed.recent] == list(range(11 - keep, 11))
     assert feed.recent_bytes == sum(len(frame) for _, frame in feed.recent)
     assert feed.recent_after(9 - keep) is None
 
 
 def test_memory_is_bounded_by_bytes() -> None:
-    feed = Feed("channels.1", 1)
+    feed = listened_to()
     for seq in range(1, 50):
         feed.accept(seq, message(seq, "x" * 500), 1_000, 2_000)
         assert feed.recent_bytes == sum(len(frame) for _, frame in feed.recent) <= 2_000
@@ -83,7 +91,7 @@ def test_what_was_edited_or_deleted_is_not_replayed_from_memory(size: int) -> No
         MessageDeleted(1, 4, 2, 2, "bob", AT),
     ]
     for event in rewrites:
-        feed = feed_with(1, 2, 3)
+        feed = feed_with(1, 2, 3, listeners=4)
         frame = text_frame(encode(event))
         feed.accept(4, frame, 100, 1_000_000)
         assert feed.recent_after(2) is None
@@ -91,8 +99,54 @@ def test_what_was_edited_or_deleted_is_not_replayed_from_memory(size: int) -> No
         assert feed.recent_bytes == len(frame)
 
 
+def test_few_subscribers_have_nothing_kept_for_them_unless_somebody_catches_up() -> None:
+    feed = feed_with(1, 2, listeners=3)
+    assert feed.recent_after(1) is None
+    returning = Listener()
+    feed.begin_replay(returning, object())
+    for seq in (3, 4):
+        feed.accept(seq, message(seq), 100, 1_000_000)
+    assert feed.recent_after(2) == [message(3), message(4)]
+    feed.end_replay(returning)
+    feed.accept(5, message(5), 100, 1_000_000)
+    # Not the one after a hole: whole or not at all.
+    feed.references = 1
+    feed.accept(6, message(6), 100, 1_000_000)
+    assert feed.recent_after(2) is None
+    assert feed.recent_after(4) is None
+    assert feed.recent_after(5) == [message(6)]
+    assert feed.recent_bytes == len(message(6))
+
+
+def test_subscribers_come_and_go_however_many_there_are() -> None:
+    feed = Feed("channels.1", 1)
+    everybody = [Listener() for _ in range(40)]
+    for count, each in enumerate(everybody, 1):
+        feed.add(each, 0)
+        feed.add(each, 0)
+        assert len(feed.subscribers) == count
+    assert set(feed) == set(everybody)
+    for left, each in enumerate(reversed(everybody)):
+        feed.discard(each)
+        feed.discard(each)
+        assert set(feed) == set(everybody[: 39 - left])
+    assert not feed.wanted
+    for each in everybody:
+        feed.add(each, 0)
+    for each in everybody[1:]:
+        feed.discard(each)
+    feed.fit()
+    assert feed.subscribers == (everybody[0],)
+    few = listened_to(3)
+    few.fit()
+    first, second, third = few.subscribers
+    few.discard(Listener())
+    few.discard(second)
+    assert list(few.subscribers) == [first, third]
+
+
 def test_other_changes_leave_memory_alone_and_words_in_a_message_do_not_clear_it() -> None:
-    feed = feed_with(1, 2)
+    feed = feed_with(1, 2, listeners=4)
     reaction = text_frame(encode(ReactionAdded(1, 3, 2, 2, "bob", "+", AT)))
     feed.accept(3, reaction, 100, 1_000_000)
     feed.accept(4, message(4, '{"type":"message.deleted"}'), 100, 1_000_000)
@@ -117,7 +171,7 @@ async def test_a_joiner_gets_each_later_frame_once_whatever_it_has() -> None:
             run_pass(feed)
         assert joiner.seqs == list(range(max(has, 2) + 1, 10)), f"a joiner that has {has}"
         assert not feed.joiners
-        assert feed.subscribers == {joiner}
+        assert list(feed.subscribers) == [joiner]
 
 
 async def test_a_joiner_ahead_of_the_feed_waits_for_it_and_hears_what_passes_meanwhile() -> None:
@@ -155,7 +209,7 @@ async def test_a_joiner_stays_one_until_a_bounded_pass_reaches_it() -> None:
     while feed.pending:
         run_pass(feed)
     assert joiner.seqs == [7]
-    assert feed.subscribers == {joiner}
+    assert list(feed.subscribers) == [joiner]
 
 
 async def test_a_pass_is_bounded_in_bytes_and_never_empty() -> None:
@@ -232,6 +286,7 @@ def test_what_feeds_share_cannot_be_written_to() -> None:
     with pytest.raises(TypeError):
         first.held[1] = b""
     first.hold(1, message(1))
+    first.references = 1
     first.accept(1, message(1), 10, 1_000)
     first.accept_ephemeral(TYPING)
     first.begin_replay(Listener(), object())

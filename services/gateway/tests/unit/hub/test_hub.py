@@ -563,7 +563,7 @@ async def test_a_topic_is_opened_again_only_when_it_has_been_left(node: Node) ->
 
 
 async def test_a_quiet_channel_keeps_nothing_in_memory_and_still_replays(node: Node) -> None:
-    first = await node.listen()
+    first, *_ = await node.crowd()
     await node.say(3)
     await node.quiet()
     assert len(node.feed.recent) == 3
@@ -585,7 +585,7 @@ async def test_a_quiet_channel_keeps_nothing_in_memory_and_still_replays(node: N
 async def test_all_channels_together_keep_a_bounded_memory(
     node: Node, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    await node.listen()
+    await node.crowd()
     await node.say(3)
     await node.quiet()
     monkeypatch.setattr("storm_gateway.hub.hub._KEEP_BYTES_IN_ALL", node.feed.recent_bytes)
@@ -608,4 +608,19 @@ async def test_a_hub_that_most_have_left_goes_on_for_those_who_stayed(node: Node
     await node.quiet()
     assert stays.seqs == [1, 2, 3]
     assert node.hub.connections_of("alice") == (stays,)
+    assert node.hub.connections_of("user1") == ()
     assert list(node.hub.users()) == ["alice"]
+
+
+async def test_a_user_has_all_connections_that_are_open_in_the_order_in_which_they_came(
+    node: Node,
+) -> None:
+    first, second, third = (node.connect("alice") for _ in range(3))
+    assert node.hub.connections_of("alice") == (first, second, third)
+    node.hub.disconnect(second)
+    assert node.hub.connections_of("alice") == (first, third)
+    node.hub.disconnect(first)
+    assert node.hub.connections_of("alice") == (third,)
+    node.hub.disconnect(third)
+    assert node.hub.connections_of("alice") == ()
+    assert list(node.hub.users()) == []
