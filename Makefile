@@ -113,6 +113,7 @@ test-timed: $(DEV_STAMP) $(CLIENT) ## the part that judges how long something ta
 	@sh $(GATEWAY)/scripts/prometheus.sh $(VENV)/prometheus
 	@sh $(GATEWAY)/scripts/proxies.sh $(VENV)/proxies
 	@sh $(GATEWAY)/scripts/redis.sh $(VENV)/redis
+	@sh $(GATEWAY)/scripts/jemalloc.sh
 	@rm -f $(GATEWAY)/.coverage $(GATEWAY)/.coverage.*
 	cd $(GATEWAY) && $(PYTEST) -n 2 -m timed $(COVERAGE) --cov-report= --cov-fail-under=0 $(ARGS) \
 		$(NONE_IS_FINE)

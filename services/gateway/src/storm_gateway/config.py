@@ -170,6 +170,12 @@ class Config(BaseSettings):
         description="how Linux schedules the node: `batch` gives up a little of its turn's "
         "promptness on a full machine and does more in each turn; `normal` is as other programs",
     )
+    allocator: Literal["auto", "python"] = Field(
+        "auto",
+        description="where nodes that `storm up` or `--workers` starts have their memory from: "
+        "`auto` is jemalloc where the machine has it, which gives more back when a crowd has left; "
+        "`python` is Python's own",
+    )
     header_seconds: float = Field(20, gt=0, description="time to send all request headers, seconds")
     header_bytes: int = Field(16 * KIB, ge=KIB, description="size of all request headers, bytes")
     body_bytes: int = Field(MIB, ge=KIB, description="size of a request body, bytes")
@@ -298,7 +304,10 @@ class Config(BaseSettings):
     )
     store_timeout_seconds: float = Field(3, gt=0, description="time a statement may take, seconds")
     recent_events: int = Field(
-        256, ge=0, description="events of a channel kept in memory for resume"
+        256,
+        ge=0,
+        description="events kept in memory for resume, of a channel that four or more "
+        "listen to on the node",
     )
     fanout_writes: int = Field(
         512, ge=1, description="writes to clients before the event loop gets a turn"

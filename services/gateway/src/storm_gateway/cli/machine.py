@@ -8,12 +8,19 @@ from pathlib import Path
 
 import msgspec
 
+from storm_gateway.observability.allocator import environment
+
+PYTHONS_OWN = "Python's own"
+
 
 class Facts(msgspec.Struct, frozen=True, kw_only=True):
     """What was found; None: this machine does not say. Sizes in bytes."""
 
     python: str
     event_loop: str
+    allocator: str
+    """Where nodes that ``storm up`` or ``--workers`` starts have their memory from, unless somebody
+    chose another."""
     cpus: int
     files_soft: int
     files_hard: int
@@ -94,6 +101,7 @@ def facts(configured: int, root: Path = Path("/")) -> Facts:
     return Facts(
         python=f"{platform.python_implementation()} {platform.python_version()}",
         event_loop=event_loop_name(),
+        allocator="jemalloc" if environment("auto", {}) else PYTHONS_OWN,
         cpus=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1,
         files_soft=soft,
         files_hard=hard,

@@ -4,7 +4,7 @@ from typing import Literal
 
 import msgspec
 
-from storm_gateway.cli.machine import Facts
+from storm_gateway.cli.machine import PYTHONS_OWN, Facts
 
 Grade = Literal["good", "note", "bad"]
 SHARE_OF_FILES = 0.9
@@ -89,6 +89,7 @@ def verdicts(facts: Facts) -> list[Verdict]:
     return [
         Verdict("Python", facts.python, "good"),
         _event_loop(facts),
+        _allocator(facts),
         _cpus(facts),
         _sqlite(facts),
         _files(facts),
@@ -121,6 +122,16 @@ def _event_loop(facts: Facts) -> Verdict:
     if facts.event_loop == "asyncio":
         return Verdict("event loop", "asyncio", "note", "install uvloop: twice as fast")
     return Verdict("event loop", facts.event_loop, "good")
+
+
+def _allocator(facts: Facts) -> Verdict:
+    if facts.allocator == PYTHONS_OWN:
+        advice = (
+            "install jemalloc (Debian: libjemalloc2): of several nodes, it gives more back when a "
+            "crowd has left"
+        )
+        return Verdict("memory allocator", facts.allocator, "note", advice)
+    return Verdict("memory allocator", facts.allocator, "good")
 
 
 def _cpus(facts: Facts) -> Verdict:

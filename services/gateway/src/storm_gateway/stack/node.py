@@ -7,6 +7,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from storm_gateway.observability import allocator
 from storm_gateway.stack.process import Server
 
 _ANSWER_SECONDS = 3
@@ -66,8 +67,10 @@ class NodeServer(Server):
         return [sys.executable, "-m", "storm_gateway", "serve"]
 
     def environment(self) -> Mapping[str, str]:
+        own = self.settings.get("STORM_ALLOCATOR") == "python"
         return {
             **{name: value for name, value in os.environ.items() if not name.startswith("STORM_")},
+            **allocator.environment("python" if own else "auto", os.environ),
             "STORM_ADDR": self.addr,
             "STORM_NODE_NAME": self.name,
             "STORM_DATA_DIR": str(self.folder / "data"),

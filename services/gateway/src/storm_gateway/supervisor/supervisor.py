@@ -14,6 +14,7 @@ import structlog
 
 from storm_gateway.config import Config, host_and_port
 from storm_gateway.connections.listeners import Listeners
+from storm_gateway.observability.allocator import environment
 from storm_gateway.supervisor.addresses import Address
 from storm_gateway.supervisor.node import NodeProcess
 
@@ -90,6 +91,7 @@ class Supervisor:
         self._rolling = False
         self._roll_again = False
         self._has_terminal = _has_terminal()
+        self._allocator = environment(config.allocator, os.environ)
 
     async def run(self) -> int:
         """Start all, and end with them; returns the exit status."""
@@ -218,6 +220,7 @@ class Supervisor:
                 "STORM_NODE_ADDR": slot.own.name,
                 "STORM_NODE_NAME": slot.name,
                 "STORM_DATA_DIR": str(self._config.data_dir),
+                **self._allocator,
             },
         )
         self._processes.add(node)

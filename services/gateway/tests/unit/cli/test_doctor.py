@@ -14,6 +14,7 @@ GIB = 1024**3
 GOOD = Facts(
     python="CPython 3.11.7",
     event_loop="uvloop 0.23.0",
+    allocator="jemalloc",
     cpus=2,
     files_soft=1_024,
     files_hard=1_048_576,
@@ -81,6 +82,7 @@ def test_an_unlimited_number_of_files_is_no_limit() -> None:
     ("name", "changes", "grade"),
     [
         ("event loop", {"event_loop": "asyncio"}, "note"),
+        ("memory allocator", {"allocator": "Python's own"}, "note"),
         ("CPUs", {"cpus": 1}, "note"),
         ("SQLite", {"sqlite_safe": False}, "bad"),
         ("open files", {"files_soft": 1_024, "files_hard": 4_096}, "bad"),
@@ -97,6 +99,16 @@ def test_an_unlimited_number_of_files_is_no_limit() -> None:
 )
 def test_each_fact_has_its_verdict(name: str, changes: dict[str, object], grade: str) -> None:
     assert grade_of(name, with_(**changes)) == grade
+
+
+@pytest.mark.parametrize(
+    ("environment", "allocator"), [({"PYTHONMALLOC": "malloc"}, "jemalloc"), ({}, "Python's own")]
+)
+def test_the_allocator_is_that_of_nodes_that_storm_starts(
+    monkeypatch: pytest.MonkeyPatch, environment: dict[str, str], allocator: str
+) -> None:
+    monkeypatch.setattr("storm_gateway.cli.machine.environment", lambda *_: environment)
+    assert facts(0).allocator == allocator
 
 
 def test_a_machine_that_says_nothing_gets_verdicts_all_the_same() -> None:

@@ -15,6 +15,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from storm_gateway.config import Config
+from storm_gateway.observability.allocator import Allocator, environment
 from storm_gateway.supervisor.supervisor import Patience, Supervisor
 
 HERE = Path(__file__).parent
@@ -128,6 +129,12 @@ def alive(pid: int) -> bool:
         return False
 
 
+def environment_of(pid: int) -> dict[str, str]:
+    """What a process found at its start."""
+    found = Path(f"/proc/{pid}/environ").read_text().split("\0")
+    return {name: value for name, _, value in (each.partition("=") for each in found)}
+
+
 @pytest.fixture
 async def herd(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Herd]:
     made = Herd(tmp_path, monkeypatch)
@@ -138,6 +145,25 @@ async def herd(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator
 
 def of(logs: Any, event: str) -> list[dict[str, Any]]:
     return [record for record in logs if event in record["event"]]
+
+
+# --- what a node finds ---
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+@pytest.mark.parametrize("allocator", ["auto", "python"])
+async def test_a_node_has_its_memory_from_where_the_settings_say(
+    herd: Herd, allocator: Allocator
+) -> None:
+    herd.start(1, allocator=allocator)
+    await herd.all_answer(1)
+    chosen = environment_of(herd.pids()[0])
+    expected = environment(allocator, os.environ)
+    names = ("LD_PRELOAD", "PYTHONMALLOC", "MALLOC_CONF")
+    assert {name: chosen[name] for name in names if name in chosen} == {
+        **{name: os.environ[name] for name in names if name in os.environ},
+        **expected,
+    }
 
 
 # --- addresses ---
