@@ -59,6 +59,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     add("--secret-file", type=Path, help="with --url: else STORM_JWT_SECRET is the secret")
     add("--room-size", type=int, default=1_000)
     add("--small-size", type=int, default=10)
+    add("--members", action="store_true", help="all are members of their channels before the run")
     add("--open-rate", type=float, default=0, help="connections a second; 0: as fast as it goes")
     add(
         "--again", type=float, metavar="RATE",
@@ -107,6 +108,8 @@ def options_of(given: argparse.Namespace) -> scene.Options:
         raise RuntimeError("--payload must be 64 to 4000 characters")
     if given.fault and (given.url or "hold" not in given.mode):
         raise RuntimeError("--fault is for hold, on a stack of our own")
+    if given.members and given.url:
+        raise RuntimeError("--members is for a stack of our own, not for --url")
     if "idle" in given.mode and len(given.mode) > 1:
         raise RuntimeError("idle has fewer channels than the others: run it alone")
     settings = dict(pair.partition("=")[::2] for pair in given.set)
@@ -130,6 +133,7 @@ def options_of(given: argparse.Namespace) -> scene.Options:
         faults=[_fault(text) for text in given.fault],
         settings=settings,
         channels=_CHANNELS[given.mode[0]],
+        members=given.members,
     )
 
 

@@ -6,6 +6,19 @@ from pathlib import Path
 
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 _LARGE_BYTES = 512 * 2**20
+_OF_FILES = {
+    "buffer_head",
+    "ext4_extent_status",
+    "ext4_inode_cache",
+    "inode_cache",
+    "jbd2_journal_head",
+    "proc_inode_cache",
+    "radix_tree_node",
+    "shmem_inode_cache",
+    "xfs_inode",
+}
+"""What the kernel calls the objects of its caches of files. Sockets have entries among ``dentry``,
+so that is not one of them."""
 
 
 def pss(pid: int) -> int:
@@ -56,6 +69,29 @@ def tcp_memory() -> int:
             fields = line.split()
             return int(fields[fields.index("mem") + 1]) * _PAGE
     return 0
+
+
+def kernel_memory() -> int:
+    """Bytes of the kernel that grow with connections, both ends: its objects (sockets, inodes,
+    descriptors, places in epoll, and whatever else) and what TCP has in buffers.
+
+    Without its caches of files, where it tells of them (to root): reading ``/proc`` and writing a
+    database fill those, too.
+    """
+    for line in Path("/proc/meminfo").read_text().splitlines():
+        if line.startswith("Slab:"):
+            return int(line.split()[1]) * 1024 - _caches_of_files() + tcp_memory()
+    return 0
+
+
+def _caches_of_files() -> int:
+    total = 0
+    with suppress(OSError):
+        for line in Path("/proc/slabinfo").read_text().splitlines()[2:]:
+            name, _used, objects, size, *_ = line.split()
+            if name in _OF_FILES:
+                total += int(objects) * int(size)
+    return total
 
 
 def send_queues(port: int) -> int:

@@ -11,6 +11,12 @@ PAGE = 200
 _NODE = re.compile(r'\{node="[^"]*"\}|,node="[^"]*"|(?<=\{)node="[^"]*",')
 
 
+def read_metrics(metrics: str) -> dict[str, float]:
+    """The text of ``/metrics``: name with labels (but for the node's, the same in all) → value."""
+    rows = (line.rpartition(" ") for line in metrics.splitlines() if line[:1] != "#")
+    return {_NODE.sub("", name): float(value) for name, _, value in rows if name}
+
+
 class Rest:
     """A user's calls. Raises ``httpx2.HTTPError`` on everything that is not 2xx."""
 
@@ -62,8 +68,5 @@ class Rest:
             after = found[-1]["seq"]
 
     def metrics(self) -> dict[str, float]:
-        """``/metrics``: name with labels (but for the node's, which is the same in all) → value."""
-        answer = self._http.get("/metrics")
-        answer.raise_for_status()
-        rows = (line.rpartition(" ") for line in answer.text.splitlines() if line[:1] != "#")
-        return {_NODE.sub("", name): float(value) for name, _, value in rows if name}
+        """``/metrics``, see :func:`read_metrics`."""
+        return read_metrics(self._http.get("/metrics").raise_for_status().text)

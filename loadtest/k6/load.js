@@ -6,7 +6,7 @@ import { Crowd } from "./lib/crowd.js";
 import { thresholds } from "./lib/metrics.js";
 import { plan, talkEnds } from "./lib/plan.js";
 
-const QUIET_MS = 1500;
+const LEAST_QUIET_MS = 1500;
 const LOOK_MS = 100;
 const vus = Math.ceil(plan.users / plan.sockets_per_vu);
 const lasts = plan.began_ms - Date.now() + plan.ramp_ms + plan.calm_ms + plan.hold_ms;
@@ -37,7 +37,9 @@ export default function () {
   // Late is not lost: there is time to catch up, within a bound.
   const leave = () => {
     const now = Date.now();
-    const quiet = crowd.silent && now - Math.max(crowd.heard, talkEnds) > QUIET_MS;
+    // Where messages have taken seconds, as many seconds of silence do not mean that all has come.
+    const enough = Math.max(LEAST_QUIET_MS, 2 * crowd.longest);
+    const quiet = crowd.silent && now - Math.max(crowd.heard, talkEnds) > enough;
     if (!quiet && now < talkEnds + plan.settle_ms) return setTimeout(leave, LOOK_MS);
     clearInterval(ticks);
     crowd.close();

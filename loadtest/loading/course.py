@@ -23,6 +23,7 @@ from loading.fleet import Fleet, Part, addresses, divide
 from loading.machine import ahead, long_slices, prepared
 from loading.profile import Profile, as_json
 from loading.progress import Progress
+from loading.refusals import Refusals
 from loading.result import Result
 from loading.slow import Freezer
 from loading.watch import Watch
@@ -42,6 +43,7 @@ _TOKEN_SPARE_SECONDS = 3_600
 _BOOT_SECONDS = 1.5
 _VU_SECONDS = 0.05
 _LOOK_SECONDS = 0.1
+_REFUSALS_SECONDS = 30.0
 _ENDING_SECONDS = 45.0
 
 
@@ -107,7 +109,11 @@ def run(profile: Profile, options: Options, target: Target | None) -> Result:
             if profile.members:
                 assert target.stack is not None  # noqa: S101 looked at with the command line
                 notes.append("before it: everybody made a user and a member of three channels")
-                members.add(target.stack.postgres.url, profile, options.scene, made)
+                people = (
+                    members.Person(f"{options.scene}-{user}", made.of(user, profile.small_size))
+                    for user in range(profile.connections)
+                )
+                members.add(target.stack.postgres.url, people)
             channels = folder / "channels.json"
             channels.write_text(json.dumps(asdict(made)))
             return _Run(profile, options, target, folder, notes).run(channels, faults, rest)
@@ -161,6 +167,8 @@ class _Run:
         self.began = options.at if options.at is not None else time.time() + needed
         self.figures = {slow: Figures(self.began * 1000) for slow in (False, True)}
         self.fleet = Fleet(options.k6, folder, self._hear, len(self.parts))
+        workers = target.stack.workers if target.stack is not None else None
+        self.refusals = Refusals(workers.node_addrs if workers is not None else [])
 
     def _parts(self) -> list[Part]:
         profile = self.profile
@@ -201,6 +209,7 @@ class _Run:
             audit = self._audit(hold_begins)
             watch = Watch(lambda: self._groups(audit), self.began)
             failures += self._follow(watch, audit)
+            self.refusals.look()
             if not failures:
                 self.fleet.drain()
                 if audit is not None and (words := audit.wait()) is not None:
@@ -228,6 +237,8 @@ class _Run:
             heads={channel: head for channel, head in heads.items() if channel in known},
             vus=sum(self.vus.values()),
             samples=[sample.as_json() for sample in watch.samples],
+            refused=self.refusals.rows(),
+            silences=self.figures[False].silences,
             windows=[asdict(window) for window in faults.windows] if faults is not None else [],
             summaries=self.fleet.summaries(),
             notes=self.notes,
@@ -296,6 +307,7 @@ class _Run:
         limit = hold_ends + self.profile.settle_seconds + _ENDING_SECONDS
         progress = Progress(self.profile, self.figures[False])
         next_look = time.time() + self.options.every_seconds
+        next_refusals = time.time() + _REFUSALS_SECONDS
         while self.fleet.running:
             time.sleep(_LOOK_SECONDS)
             if failed := self.fleet.failed:
@@ -310,5 +322,8 @@ class _Run:
             if time.time() >= next_look:
                 next_look += self.options.every_seconds
                 say(progress.line(watch.sample()))
+            if time.time() >= next_refusals:
+                next_refusals += _REFUSALS_SECONDS
+                self.refusals.look()
         watch.sample()
         return []

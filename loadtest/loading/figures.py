@@ -67,6 +67,8 @@ class Figures:
         """VUs that came to their end."""
         self.opened_ms: float | None = None
         """When everybody was in for the first time."""
+        self._spoke: dict[int, float] = {}
+        self._silences: dict[int, tuple[float, float]] = {}
         self._now: dict[tuple[int, int], tuple[int, int]] = {}
         self._in: dict[tuple[int, int], float] = {}
         self._lock = threading.Lock()
@@ -81,10 +83,18 @@ class Figures:
         """Connections now that follow all their channels."""
         return sum(ready for _, ready in list(self._now.values()))
 
+    @property
+    def silences(self) -> list[tuple[float, float]]:
+        """Of each process: the longest time without a line, seconds, and the second at its end. A
+        process whose VUs all say nothing stands still, and so do its users.
+        """
+        return [silence for _, silence in sorted(self._silences.items())]
+
     def hear(self, process: int, line: dict[str, Any], vus: int) -> None:
         """One line of a VU, of which there are ``vus``."""
         number = int((line["t"] - self.began_ms) / 1000 // SLOT_SECONDS)
         with self._lock:
+            self._hear_silence(process, (line["t"] - self.began_ms) / 1000)
             self._now[process, line["v"]] = (line["o"], line["r"])
             slot = self.slots.setdefault(number, Slot())
             for each in (self.total, slot):
@@ -96,6 +106,14 @@ class Figures:
                     self.opened_ms = max(self._in.values())
             if "end" in line:
                 self._hear_end(line["end"])
+
+    def _hear_silence(self, process: int, second: float) -> None:
+        spoke = self._spoke.get(process, 0.0)
+        if second <= spoke:
+            return
+        self._spoke[process] = second
+        longest = self._silences.get(process, (0.0, 0.0))
+        self._silences[process] = max(longest, (second - spoke, second))
 
     def _hear_end(self, end: dict[str, Any]) -> None:
         self.ended += 1
@@ -109,10 +127,15 @@ class Figures:
         """What somebody should have had and has not: holes, and what is missing up to the head
         that the store has, or that anybody was told of.
         """
-        behind = 0
-        for channel, (users, newest, known) in self.tails.items():
-            behind += max(known, heads.get(channel, 0)) * users - newest
-        return self.missing + behind
+        return self.missing + sum(self.behind(heads).values())
+
+    def behind(self, heads: dict[int, int]) -> dict[int, int]:
+        """Channel → what all its users together have not had up to its head, where that is any."""
+        found = {
+            channel: max(known, heads.get(channel, 0)) * users - newest
+            for channel, (users, newest, known) in self.tails.items()
+        }
+        return {channel: count for channel, count in found.items() if count}
 
     def window(self, begin: float, end: float) -> Slot:
         """The slots between two seconds of the run, as one."""

@@ -24,8 +24,10 @@ SCRIPT = REPOSITORY / "loadtest" / "k6" / "load.js"
 MARK = "storm-load "
 SOCKETS_OF_A_PROCESS = 19_000
 _OTHER_FILES = 1_000
-_ADDRESSES = 2
-"""Of one process: a port that was just left is not free at once."""
+_ADDRESSES = 20
+"""Of one process, at least one a VU. Users from few addresses have few ports to choose from. When a
+node dies, many take the ones that its users left, which lead nearly all to the same other node
+(benchmarks/returning.py)."""
 _FIRST_ADDRESS = ipaddress.IPv4Address("127.0.0.2")
 _MEMORY_SHARE = 0.85
 """Of the memory that is free when the first starts, for all k6 together. On a machine with 24 GiB

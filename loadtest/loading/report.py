@@ -14,6 +14,8 @@ from loading.figures import SLOT_SECONDS
 from loading.result import Result
 from loading.verdict import expected_messages, levels
 
+_CHANNELS = 20
+"""Of those in which something is missing: so many are named."""
 _TIMES = {
     "connect": "connect, until `hello`",
     "resume": "resume, until all channels are followed again",
@@ -81,7 +83,20 @@ def _count_rows(result: Result) -> list[tuple[str, str]]:
             for name, count in sorted(figures.total.counts.items())
             if name.startswith(kind)
         ]
-    return [*rows, ("lost", f"{result.lost:,}")]
+    rows += [(what, f"{count:,}") for what, count in result.refused]
+    if result.silences:
+        found = ", ".join(f"{seconds:.1f} (at {at:.0f})" for seconds, at in result.silences)
+        rows.append(("longest silence of each k6, s (at which second): it stood still", found))
+    rows.append(("lost", f"{result.lost:,}"))
+    for group, figures in _groups(result):
+        if behind := figures.behind(result.heads):
+            some = ", ".join(f"{channel}: {count:,}" for channel, count in _most(behind))
+            rows.append((f"of it at the end of channels{group} ({len(behind):,} of them)", some))
+    return rows
+
+
+def _most(counts: dict[int, int]) -> list[tuple[int, int]]:
+    return sorted(counts.items(), key=lambda each: -each[1])[:_CHANNELS]
 
 
 def cost_table(result: Result) -> str:

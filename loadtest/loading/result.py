@@ -8,7 +8,7 @@ from typing import Any
 from loading.figures import Figures, Slot
 from loading.profile import Profile, ProfileError, as_json, from_json
 
-_FORMAT = 2
+_FORMAT = 3
 
 
 @dataclass
@@ -25,6 +25,10 @@ class Result:
     """That should have come to their end."""
     samples: list[dict[str, Any]] = field(default_factory=list)
     """Of :class:`loading.watch.Sample`; of the first machine, where there are several."""
+    refused: list[tuple[str, int]] = field(default_factory=list)
+    """Of :class:`loading.refusals.Refusals`."""
+    silences: list[tuple[float, float]] = field(default_factory=list)
+    """Of each k6: for how many seconds no VU of it said anything, at most, and when that ended."""
     windows: list[dict[str, Any]] = field(default_factory=list)
     """Of :class:`loading.faults.Window`."""
     summaries: list[dict[str, Any]] = field(default_factory=list)
@@ -57,7 +61,8 @@ class Result:
 
 
 _PLAIN = (
-    "vus", "samples", "windows", "summaries", "notes", "audit", "faults", "share", "processes",
+    "vus", "samples", "refused", "silences", "windows", "summaries", "notes", "audit", "faults",
+    "share", "processes",
 )  # fmt: skip
 
 
@@ -99,6 +104,8 @@ def merge(results: list[Result]) -> Result:
         heads={},
         vus=sum(result.vus for result in results),
         samples=first.samples,
+        refused=first.refused,
+        silences=[silence for result in (first, *others) for silence in result.silences],
         audit=first.audit,
         share=f"all {count}",
         processes=sum(result.processes for result in results),

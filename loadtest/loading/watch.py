@@ -7,7 +7,7 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from common.memory import cpu_seconds, pss, tcp_memory
+from common.memory import cpu_seconds, kernel_memory, pss, tcp_memory
 
 from storm_gateway.stack.processes import family_of
 
@@ -28,6 +28,8 @@ class Sample:
     """Since the first sample, by group."""
     tcp_bytes: int
     """Of the kernel, for all sockets of this machine, both ends."""
+    kernel_bytes: int
+    """The same, and all objects of the kernel."""
 
     def as_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -65,7 +67,9 @@ class Watch:
             first = not self.samples
             cores[group] = 0.0 if first else used / passed
             self._sum[group] = 0.0 if first else self._sum.get(group, 0.0) + used
-        made = Sample(now - self._began, memory, cores, dict(self._sum), tcp_memory())
+        made = Sample(
+            now - self._began, memory, cores, dict(self._sum), tcp_memory(), kernel_memory()
+        )
         self.samples.append(made)
         return made
 

@@ -45,14 +45,18 @@ void plan_open(const char *path, uint32_t first, uint32_t count) {
 
 struct plan_line plan_of(uint32_t number) {
     const char *at = lines[number];
-    struct plan_line line = {.token = at};
+    struct plan_line line = {.token = at, .joins = true};
     while (*at != ' ' && *at != '\n')
         at++;
     line.token_size = (int)(at - line.token);
     while (*at == ' ' && isdigit((unsigned char)at[1]) && line.channels < CHANNELS_MOST) {
         char *after;
-        line.channel[line.channels++] = (uint32_t)strtoul(at + 1, &after, 10);
+        uint32_t channel = (uint32_t)strtoul(at + 1, &after, 10);
         at = after;
+        if (channel)
+            line.channel[line.channels++] = channel;
+        else
+            line.joins = false;
     }
     return line;
 }

@@ -1,12 +1,14 @@
 /* Who the connections of this process are: a file with a line for each,
  *     TOKEN CHANNEL CHANNEL …
- * The first channel is joined by the URL, the others are subscribed to. The file stays mapped:
+ * The first channel is joined by the URL, the others are subscribed to. With 0 for the first none
+ * is joined: a member of all of them. The file stays mapped:
  * tokens are needed again at every reconnection, and 100,000 of them are 20 MB that all processes
  * share.
  */
 #ifndef SWARM_PLAN_H
 #define SWARM_PLAN_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #define CHANNELS_MOST 4 /* of one connection */
@@ -14,6 +16,7 @@
 struct plan_line {
     const char *token;
     int token_size;
+    bool joins; /* the first channel */
     int channels;
     uint32_t channel[CHANNELS_MOST];
 };

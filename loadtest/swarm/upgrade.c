@@ -37,10 +37,11 @@ static size_t subscribe(uint32_t number, uint8_t index, uint8_t *out) {
     return frame_write(out, OP_TEXT, text, (size_t)size);
 }
 
-/* One that comes back is a member already: it names no channel in the URL, and says for each of
- * its channels since when. */
+/* Who is a member already names no channel in the URL; who comes back says for each of its channels
+ * since when. */
 static bool by_url(const struct connection *connection, uint8_t index) {
-    return index == 0 && !(connection->been_open & 1);
+    return index == 0 && !(connection->been_open & 1) &&
+           plan_of((uint32_t)(connection - connections)).joins;
 }
 
 bool upgrade_send(struct connection *connection) {

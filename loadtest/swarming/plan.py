@@ -36,10 +36,14 @@ def write(
     users: int,
     token_of: Callable[[int], str],
     channels_of: Callable[[int], Sequence[int]],
+    *,
+    members: bool = False,
 ) -> None:
-    """A line for each user: its token, and the channels, of which it joins the first."""
+    """A line for each user: its token, and the channels, of which it joins the first, unless it is
+    a member.
+    """
     path.touch(mode=0o600)
     with path.open("w") as out:
         for number in range(users):
             channels = " ".join(map(str, channels_of(number)))
-            out.write(f"{token_of(number)} {channels}\n")
+            out.write(f"{token_of(number)} {'0 ' if members else ''}{channels}\n")

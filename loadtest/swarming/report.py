@@ -111,7 +111,30 @@ def cost_table(run: Run) -> str:
         "All memory that the machine had less once everybody was there, kernel and both ends "
         f"included: {free:,.0f} B per connection. The kernel's TCP buffers: {tcp:,.0f} MiB at most."
     )
-    return f"{report.table(head, rows)}\n\n{text}{_idle_cost(run)}{_returned(run)}"
+    costs = f"{_all_in(run)}{_idle_cost(run)}{_returned(run)}"
+    return f"{report.table(head, rows)}\n\n{text}{costs}"
+
+
+def _all_in(run: Run) -> str:
+    """What a connection takes of the server's side: the nodes, and its end of the kernel's."""
+    samples = run.watch.samples
+    if "nodes" not in samples[0].memory:
+        return ""
+    per = run.options.connections
+    nodes, kernel = (
+        (max(sizes) - sizes[0]) / per
+        for sizes in (
+            [sample.memory.get("nodes", 0) for sample in samples],
+            [sample.kernel_bytes for sample in samples],
+        )
+    )
+    # Both ends have a socket, an inode, a descriptor and a place in epoll; the client's port is
+    # an object more, so half is rather too much for the server.
+    return (
+        f" The kernel's objects and buffers: {kernel:,.0f} B for the two ends of a connection, "
+        f"all that grew counted. The server's end, with half of that and the nodes at their most: "
+        f"{nodes + kernel / 2:,.0f} B."
+    )
 
 
 def _returned(run: Run) -> str:

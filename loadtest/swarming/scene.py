@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 from common.progress import say
 from common.rest import Rest
+from loading import members
 from loading.course import own_stack
 from loading.faults import Faults
 from loading.profile import Fault, Profile
@@ -21,6 +22,7 @@ from swarming import plan
 SMALL, ROOM, HALL = range(3)
 """Places of a user's channels in the plan, and of their weights."""
 _OWNER = "swarm-owner"
+_USERS = "load"
 
 
 @dataclass(frozen=True)
@@ -45,6 +47,8 @@ class Options:
     settings: dict[str, str] = field(default_factory=dict)
     channels: Sequence[int] = (SMALL, ROOM, HALL)
     """Which kinds each user has; the first is joined."""
+    members: bool = False
+    """All are members of their channels before the run, and join none."""
 
     @property
     def profile(self) -> Profile:
@@ -129,4 +133,17 @@ def write_plan(path: Path, options: Options, server: Server) -> None:
         places = {SMALL: small, ROOM: room, HALL: hall}
         return [places[kind] for kind in options.channels]
 
-    plan.write(path, options.connections, lambda user: sign(f"load-{user}"), channels_of)
+    if options.members:
+        assert server.stack is not None  # noqa: S101 looked at with the command line
+        people = (
+            members.Person(f"{_USERS}-{user}", channels_of(user))
+            for user in range(options.connections)
+        )
+        members.add(server.stack.postgres.url, people)
+    plan.write(
+        path,
+        options.connections,
+        lambda user: sign(f"{_USERS}-{user}"),
+        channels_of,
+        members=options.members,
+    )

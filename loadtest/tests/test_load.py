@@ -4,18 +4,21 @@
 import json
 import os
 import subprocess
+from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Any
 
+import httpx2
 import pytest
 from common.paths import PYTHON
 from loading import profile as profiles
 from loading import report
 from loading.buckets import Histogram, merged, upper_edge
 from loading.figures import Figures
-from loading.fleet import divide, find_k6, go_settings, socket_limit
+from loading.fleet import addresses, divide, find_k6, go_settings, socket_limit
 from loading.machine import long_slices, prepared
 from loading.profile import Profile, ProfileError, Thresholds
+from loading.refusals import Refusals
 from loading.result import Result, merge, read
 from loading.verdict import misses
 
@@ -95,6 +98,18 @@ def test_every_user_is_in_one_process_and_none_has_more_than_it_may() -> None:
 
 def test_few_users_are_not_spread_over_empty_processes() -> None:
     assert [part.users for part in divide(0, 15, 10, at_least=4)] == [10, 5]
+
+
+def test_every_vu_of_every_k6_has_an_address_of_its_own() -> None:
+    """Users of few addresses return to the same node when theirs has died."""
+    given = []
+    for process in range(6):
+        first, last = map(IPv4Address, addresses(process).split("-"))
+        given += range(int(first), int(last) + 1)
+    assert len(set(given)) == len(given)
+    assert all(IPv4Address(number).is_loopback for number in given)
+    vus = socket_limit() // profiles.load("100k").sockets_per_vu
+    assert len(given) >= 6 * vus
 
 
 def test_many_k6_share_processors_and_memory_and_do_not_collect_garbage_at_the_same_moment(
@@ -237,7 +252,43 @@ def test_a_hole_and_a_missing_tail_are_lost() -> None:
     figures = Figures(0)
     figures.hear(0, line(1, 1.0, end(7, 3, 12 + 12 + 10, 11, missing=1)), 1)
     # One hole, and one of three users is two behind the head that the store has.
-    assert share_of(1, 1, figures).lost == 3
+    result = share_of(1, 1, figures)
+    assert result.lost == 3
+    rows = report._count_rows(result)
+    assert rows[-2:] == [("lost", "3"), ("of it at the end of channels (1 of them)", "7: 2")]
+
+
+def test_the_longest_silence_of_each_process_is_known_and_when_it_ended() -> None:
+    figures = Figures(0)
+    for process, vu, second in ((0, 1, 1.0), (0, 2, 1.5), (1, 1, 2.0), (0, 1, 8.5), (1, 1, 3.0)):
+        figures.hear(process, line(vu, second), 2)
+    assert figures.silences == [(7.0, 8.5), (2.0, 2.0)]
+    # A line that another VU overtook is no silence.
+    figures.hear(0, line(2, 8.4), 2)
+    assert figures.silences == [(7.0, 8.5), (2.0, 2.0)]
+
+
+def test_refusals_of_a_node_are_added_up_over_its_successor() -> None:
+    kinds = {"a:1": iter([(3, 1), (5, 1), (0, 2)]), "b:1": iter([(1, 0), None, (4, 0)])}
+
+    def ask(addr: str) -> str:
+        counts = next(kinds[addr])
+        if counts is None:
+            raise httpx2.ConnectError("it is gone")
+        return (
+            f'storm_handshakes_refused_total{{node="n",reason="full",status="503"}} {counts[0]}.0\n'
+            f'storm_requests_refused_total{{status="408"}} {counts[1]}.0\n'
+            'storm_handshakes_refused_created{status="503"} 1.7e9\n'
+        )
+
+    refusals = Refusals(["a:1", "b:1"], ask)
+    for _ in range(3):
+        refusals.look()
+    assert refusals.rows() == [
+        ("node 1: handshakes refused with 503 full", 5),
+        ("node 1: requests refused with 408", 2),
+        ("node 2: handshakes refused with 503 full", 4),
+    ]
 
 
 def test_each_missed_service_level_is_said() -> None:
@@ -272,6 +323,8 @@ def test_times_of_a_fault_do_not_count_but_its_losses_do() -> None:
 def test_a_report_has_figures_plots_and_circumstances(tmp_path: Path) -> None:
     result = share_of(1, 1, figures_of(1, 24, sent=2, acked=2))
     result.audit = ["| plain | passed |"]
+    result.refused = [("node 3: handshakes refused with 503", 12)]
+    result.silences = [(1.25, 8.0), (9.5, 20.0)]
     report.write(tmp_path / "tiny.md", result, "loadtest/load.py tiny", "k6 v0", misses(result))
     text = (tmp_path / "tiny.md").read_text()
     for part in (
@@ -282,6 +335,8 @@ def test_a_report_has_figures_plots_and_circumstances(tmp_path: Path) -> None:
         "tiny-delivery-p95.svg",
         "## The audit that rode along",
         "| plain | passed |",
+        "| node 3: handshakes refused with 503 | 12 |",
+        "1.2 (at 8), 9.5 (at 20) |",
     ):
         assert part in text
     for plot in tmp_path.glob("*.svg"):

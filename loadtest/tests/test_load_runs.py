@@ -79,7 +79,7 @@ def test_an_impossible_service_level_and_a_forgotten_message_fail_the_run() -> N
     assert done.returncode == 1, done.stdout + done.stderr
     assert "missed: ack p95" in done.stdout
     assert "missed: lost: 1, should be 0" in done.stdout
-    assert "missed: errors" not in done.stdout
+    assert "missed: errors" not in done.stdout, done.stdout
 
 
 def test_what_is_ended_by_a_signal_leaves_nothing_behind(tmp_path: Path) -> None:

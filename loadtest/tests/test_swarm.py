@@ -38,14 +38,16 @@ def rest(node: Node) -> Iterator[Rest]:
         yield rest
 
 
-def scene(node: Node, rest: Rest, path: Path, users: int) -> Channels:
+def scene(node: Node, rest: Rest, path: Path, users: int, *, members: bool = False) -> Channels:
     """Channels of a test's own, and the plan of its users in ``path``."""
     name = path.parent.name
     hall = rest.make_channel(f"{name}-hall")
     rooms = [rest.make_channel(f"{name}-{n}") for n in range(users // ROOM_SIZE)]
     channels = [(rooms[user % len(rooms)], hall) for user in range(users)]
     sign = plan.signer(node.secret)
-    plan.write(path, users, lambda user: sign(f"load-{user}"), channels.__getitem__)
+    plan.write(
+        path, users, lambda user: sign(f"load-{user}"), channels.__getitem__, members=members
+    )
     return channels
 
 
@@ -94,6 +96,21 @@ def test_everybody_is_in_all_channels_and_hears_each_message_once(
         assert 0 < state.cpu_seconds < 60
         processes = [process.running for process in fleet.processes]
     assert [process.returncode for process in processes] == [0, 0]
+
+
+@pytest.mark.parametrize("members", [False, True])
+def test_who_is_said_to_be_a_member_joins_nothing(
+    node: Node, rest: Rest, tmp_path: Path, members: bool
+) -> None:
+    scene(node, rest, tmp_path / "plan", ROOM_SIZE, members=members)
+    with Fleet(tmp_path / "plan", ROOM_SIZE, 1, [f"{node.host}:{node.port}"]) as fleet:
+        fleet.open(0, 20)
+        wait(fleet, lambda state: state["open"] == ROOM_SIZE)
+        fleet.send(50, 0.1, (1, 1), size=64)
+        wait(fleet, lambda state: state["acked"] == 5)
+    # With the owner.
+    room = rest.channel(f"{tmp_path.name}-0")
+    assert room["member_count"] == (1 if members else 1 + ROOM_SIZE)
 
 
 def test_one_message_to_the_hall_has_a_first_and_a_last_delivery(

@@ -26,6 +26,7 @@ export class Crowd {
     this.waiting = new Map(); // number → {user, place, due, number}
     this.said = 0;
     this.heard = 0; // when a durable event came last
+    this.longest = 0; // milliseconds that a delivery or an ack took at most
     this.heads = new Map(); // channel → newest seq that the server spoke of
     this.complaints = 0;
     for (let number = first; number < end; number++) this.users.push(new User(number, this));
@@ -119,7 +120,9 @@ export class Crowd {
     const entry = this.waiting.get(number);
     if (entry === undefined) return this.tally.count("acked_again");
     this.waiting.delete(number);
-    this.tally.acked(Date.now() - entry.due);
+    const took = Date.now() - entry.due;
+    if (took > this.longest) this.longest = took;
+    this.tally.acked(took);
     const seq = parseInt(text.substring(text.lastIndexOf('"seq":') + 6), 10);
     const channel = entry.user.channels[entry.place];
     this.learn(channel, seq);

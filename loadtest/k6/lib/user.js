@@ -209,8 +209,13 @@ export class User {
     const now = Date.now();
     this.crowd.heard = now;
     // What was said while one was away by one's own wish was not to be delivered then.
-    if (this.replaying !== null && seq <= this.replaying[place]) this.tally.count("replayed");
-    else this.tally.delivery(now - sent, place === HALL);
+    if (this.replaying !== null && seq <= this.replaying[place]) {
+      this.tally.count("replayed");
+      return;
+    }
+    const took = now - sent;
+    if (took > this.crowd.longest) this.crowd.longest = took;
+    this.tally.delivery(took, place === HALL);
   }
 
   hearDurable(text) {
