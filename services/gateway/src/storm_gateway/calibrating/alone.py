@@ -11,6 +11,7 @@ from storm_gateway.calibrating.crowd import Crowd, Peer
 from storm_gateway.calibrating.meter import Meter, memory
 from storm_gateway.calibrating.rest import counters, make_channels
 from storm_gateway.calibrating.size import Size
+from storm_gateway.observability import allocator
 from storm_gateway.protocol.commands import Message, Subscribe
 from storm_gateway.stack.node import NodeServer
 
@@ -24,8 +25,12 @@ SETTINGS = {
     "STORM_COMMANDS_BURST": "1000000",
     "STORM_DRAIN_SECONDS": "0",
     "STORM_LOG_LEVEL": "error",
+    # jemalloc gives free pages back at once. Memory is measured as a difference, and what a node's
+    # start has freed would hold the first thousand connections.
+    "MALLOC_CONF": f"{allocator.SETTINGS},dirty_decay_ms:0,muzzy_decay_ms:0",
 }
 _SETTLE_SECONDS = 0.4
+_PORTION = 100
 _TOGETHER = 16
 """Messages in one write of their author."""
 
@@ -75,7 +80,7 @@ class _Measuring:
 
     async def all(self) -> Alone:
         size, crowd, meter = self.size, self.crowd, self.meter
-        self.tell("a node at rest, then messages and commits on SQLite")
+        self.tell("a node at rest")
         await asyncio.sleep(size.rest_seconds / 2)  # its start is over by then
         base = (await meter.rest(size.rest_seconds / 2))["node"]
         meter.rates = {"node": base}
@@ -83,16 +88,18 @@ class _Measuring:
         hall, other, talking, *smalls = await asyncio.to_thread(
             make_channels, crowd.host, crowd.port, crowd.token("maker"), names
         )
-        speakers = await talk.authors(crowd, talking)
-        messages = await talk.costs_of_messages(
-            crowd, speakers, talking, meter, size.alone, size.bursts
-        )
+        # Memory first: what messages needed and freed would serve connections that come after them.
         self.tell(f"{size.connections:,} connections, their memory and subscriptions")
-        at_first = await self._memory()
+        speakers = await talk.authors(crowd, talking)
         node_bytes = float(memory(self.node.pid))
         users = [(f"user-{number}", hall) for number in range(size.connections)]
-        newcomer, listeners = await self._open(users)
+        early = len(users) // 3
+        # The first take what is free already, and make garbage of the start go: they say little.
+        _, listeners = await self._open(users[:early])
+        at_first = await self._memory()
+        newcomer, others = await self._open(users[early:])
         opened = await self._memory()
+        listeners += others
         subscribe = await self._subscribe(listeners, [other] * len(listeners))
         subscribed = await self._memory()
         await self._subscribe(listeners[: len(smalls)], smalls)
@@ -101,6 +108,10 @@ class _Measuring:
         busy = (await meter.rest(size.rest_seconds))["node"]
         idle = max(0.0, busy - base) / len(crowd.peers)
         meter.rates = {"node": busy}
+        self.tell("messages and commits on SQLite")
+        messages = await talk.costs_of_messages(
+            crowd, speakers, talking, meter, size.alone, size.bursts
+        )
         self.tell("deliveries, one in a write and many")
         frame, write, spread = await self._deliveries(listeners, hall, messages.alone("node"))
         self.tell("connections that come back")
@@ -113,7 +124,7 @@ class _Measuring:
         return Alone(
             connections=count,
             node_bytes=node_bytes,
-            connection_bytes=max(0.0, (opened - at_first) / count),
+            connection_bytes=max(0.0, (opened - at_first) / len(others)),
             subscription_bytes=max(0.0, subscription),
             feed_bytes=max(0.0, (with_feeds - subscribed) / len(smalls) - subscription),
             base_seconds=base,
@@ -144,15 +155,22 @@ class _Measuring:
         return use.cpu["node"] / len(users), peers
 
     async def _subscribe(self, peers: list[Peer], channels: list[int]) -> float:
-        """Processor time of each."""
+        """Processor time of each. In portions: thousands at once need memory that is free again
+        afterwards, and would be taken for theirs.
+        """
 
         async def work() -> None:
-            wanted = self.crowd.subscribed + len(peers)
-            for peer, channel_id in zip(peers, channels, strict=True):
-                peer.send(Subscribe(channel_id))
-            await self.crowd.until(lambda: self.crowd.subscribed >= wanted)
+            for first in range(0, len(peers), _PORTION):
+                part = slice(first, first + _PORTION)
+                await self._subscribed(peers[part], channels[part])
 
         return (await self.meter.during(work())).cpu["node"] / len(peers)
+
+    async def _subscribed(self, peers: list[Peer], channels: list[int]) -> None:
+        wanted = self.crowd.subscribed + len(peers)
+        for peer, channel_id in zip(peers, channels, strict=True):
+            peer.send(Subscribe(channel_id))
+        await self.crowd.until(lambda: self.crowd.subscribed >= wanted)
 
     async def _deliveries(
         self, listeners: list[Peer], channel_id: int, message_seconds: float

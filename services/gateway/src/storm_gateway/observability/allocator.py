@@ -10,7 +10,7 @@ from typing import Literal
 
 Allocator = Literal["auto", "python"]
 _CHOSEN = ("PYTHONMALLOC", "LD_PRELOAD")
-_SETTINGS = "narenas:1"
+SETTINGS = "narenas:1"
 """Python lets one thread of a node work at a time. An arena for each processor, and more, would
 only keep more that is free."""
 _TRIAL = "import ctypes; ctypes.CDLL(None).mallctl"
@@ -58,5 +58,5 @@ def environment(
     return {
         "LD_PRELOAD": library,
         "PYTHONMALLOC": "malloc",
-        "MALLOC_CONF": inherited.get("MALLOC_CONF") or _SETTINGS,
+        "MALLOC_CONF": inherited.get("MALLOC_CONF") or SETTINGS,
     }
