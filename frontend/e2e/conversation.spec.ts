@@ -8,6 +8,9 @@ test('two browsers talk, and see each other type, edit, react and delete', async
   await Person.register(gateway, 'bob', 'Bob')
   const alice = await enter('alice', { path: '/c/1' })
   const bob = await enter('bob', { path: '/c/1' })
+  // Nobody is told afterwards that somebody was typing: both have to listen by then.
+  await expect(alice.page.getByText('2 online')).toBeVisible()
+  await expect(bob.page.getByText('2 online')).toBeVisible()
 
   await alice.composer.pressSequentially('Hello Bo')
   await expect(bob.page.getByText('Alice is typing')).toBeVisible()
