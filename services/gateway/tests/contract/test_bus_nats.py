@@ -17,6 +17,7 @@ from hub_harness import until
 
 from storm_gateway.bus import nats as bus_nats
 from storm_gateway.bus.base import CONTROL, ChannelEvent, ControlEvent
+from storm_gateway.bus.direct import DirectClient
 from storm_gateway.bus.nats import NatsBus
 from storm_gateway.config import Config
 from storm_gateway.errors import UnavailableError
@@ -516,3 +517,29 @@ async def test_a_node_that_the_server_drops_for_being_slow_comes_back_and_tells(
     await until(lambda: heard[-1] == event(2))
     await bus.stop()
     tight.stop()
+
+
+async def test_it_ends_also_when_the_end_meets_a_client_that_flushes(
+    make_bus: MakeBus, server: NatsServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a node does that is told to end while it finds its way back to a server."""
+    flushing = asyncio.Event()
+
+    async def swallow(_client: DirectClient, force_flush: bool = False) -> None:
+        if asyncio.current_task() is bus._keeper:
+            flushing.set()
+        # What nats-py does with a cancellation that comes here.
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.Event().wait()
+
+    bus = await make_bus()
+    await bus.subscribe(TOPIC, lambda _: None)
+    with monkeypatch.context() as patched:
+        patched.setattr(DirectClient, "_flush_pending", swallow)
+        server.kill()
+        server.start()
+        async with asyncio.timeout(30):
+            await flushing.wait()
+            patched.undo()
+            await bus.stop()
+    assert not bus.connected

@@ -34,6 +34,9 @@ _GATHER_BYTES = 32 * 1024 * 1024
 _STRIDE = 256
 _SAID_SECONDS = 10.0
 
+_CANCEL_SECONDS = 0.1
+"""How long a task may take to end before it is told once more."""
+
 AWAY = "The bus does not answer; try again in a moment."
 
 
@@ -95,17 +98,16 @@ class NatsBus:
         if link is not None and link.alive:
             with contextlib.suppress(UnavailableError):
                 await self._synchronise()
-        tasks = [task for task in (self._keeper, self._sender) if task is not None]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await _end([task for task in (self._keeper, self._sender) if task is not None])
         self._keeper = self._sender = None
         for topic in self._topics.values():
             topic.handler = None
         self._topics.clear()
+        links = {link, self._link}  # another one, if it had just come back
         self._lose()
-        if link is not None:
-            await link.close(gracefully=True)
+        for each in links:
+            if each is not None:
+                await each.close(gracefully=True)
 
     async def _connect(self) -> None:
         """Try the next server; on return it has every subscription. Raises ``LinkError``."""
@@ -356,3 +358,15 @@ class NatsBus:
         if now - self._said.get(kind, -_SAID_SECONDS) >= _SAID_SECONDS:
             self._said[kind] = now
             log.warning(text, value)
+
+
+async def _end(tasks: list[asyncio.Task[None]]) -> None:
+    """Cancel them until they have ended. Once is not enough: nats-py goes on as if nothing had been
+    when a cancellation meets it while it flushes, and a task that connects would connect for ever.
+    """
+    left = set(tasks)
+    while left:
+        for task in left:
+            task.cancel()
+        _, left = await asyncio.wait(left, timeout=_CANCEL_SECONDS)
+    await asyncio.gather(*tasks, return_exceptions=True)
