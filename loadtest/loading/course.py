@@ -42,6 +42,8 @@ _SOON_OVER = {"STORM_DRAIN_SECONDS": "1"}
 _TOKEN_SPARE_SECONDS = 3_600
 _BOOT_SECONDS = 1.5
 _VU_SECONDS = 0.05
+_MIB_A_SECOND = 600
+"""At which all k6 together take memory that the kernel has to clear, on a slow machine."""
 _LOOK_SECONDS = 0.1
 _REFUSALS_SECONDS = 30.0
 _ENDING_SECONDS = 45.0
@@ -164,9 +166,12 @@ class _Run:
         }
         # Each process and each VU takes a moment to be there.
         needed = _BOOT_SECONDS * (1 + len(self.parts)) + sum(self.vus.values()) * _VU_SECONDS
+        ahead = profile.memory_ahead
+        self.fleet = Fleet(options.k6, folder, self._hear, len(self.parts), memory_ahead=ahead)
+        if ahead:
+            needed += sum(map(self.fleet.memory_mib, range(len(self.parts)))) / _MIB_A_SECOND
         self.began = options.at if options.at is not None else time.time() + needed
         self.figures = {slow: Figures(self.began * 1000) for slow in (False, True)}
-        self.fleet = Fleet(options.k6, folder, self._hear, len(self.parts))
         workers = target.stack.workers if target.stack is not None else None
         self.refusals = Refusals(workers.node_addrs if workers is not None else [])
 

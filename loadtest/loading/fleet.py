@@ -3,6 +3,7 @@
 import ipaddress
 import json
 import os
+import re
 import resource
 import shutil
 import signal
@@ -157,11 +158,16 @@ class Process:
 class Fleet:
     """All of them. ``hear`` gets the number of the process and each line of its VUs."""
 
-    def __init__(self, k6: str, folder: Path, hear: Hear, expected: int = 1) -> None:
-        """``expected``: so many processes will share this machine."""
+    def __init__(
+        self, k6: str, folder: Path, hear: Hear, expected: int = 1, *, memory_ahead: bool = False
+    ) -> None:
+        """``expected``: so many processes will share this machine. ``memory_ahead``: each takes all
+        the memory that it may before its users come; nothing where garbage is collected as usual.
+        """
         self.k6 = k6
         memory = memory_available()
         self._go = [go_settings(number, expected, memory) for number in range(expected)]
+        self._memory_ahead = memory_ahead
         self.folder = folder
         self.processes: list[Process] = []
         self._hear = hear
@@ -181,6 +187,7 @@ class Fleet:
                     "first": part.first,
                     "users": part.users,
                     "slow": part.slow,
+                    "memory_mib": self.memory_mib(number) if self._memory_ahead else 0,
                     "summary": str(self._summary_path(number)),
                 }
             )
@@ -215,6 +222,14 @@ class Fleet:
         process.reader = threading.Thread(target=self._read, args=(process,), daemon=True)
         process.reader.start()
         return process
+
+    def memory_mib(self, number: int) -> int:
+        """At which it collects garbage; 0 without such a bound."""
+        settings = {**os.environ, **self._go[min(number, len(self._go) - 1)]}
+        found = re.fullmatch(r"(\d+)([MG])iB", settings.get("GOMEMLIMIT", ""))
+        if found is None or settings.get("GOGC") != "off":
+            return 0
+        return int(found[1]) * (1024 if found[2] == "G" else 1)
 
     def _read(self, process: Process) -> None:
         assert process.running.stdout is not None  # noqa: S101 a pipe

@@ -119,6 +119,9 @@ class Profile:
     sockets_per_vu: int = 500
     processes: int = 0
     """Of k6; 0: as few as the file limit allows."""
+    memory_ahead: bool = False
+    """Each k6 takes all the memory that it may before the first user comes, 85 % of what is free in
+    all. On a virtual machine new pages are dear, and k6 needs 190 KB for a user."""
     delivery_sample: int = 10
     """One of so many deliveries is a sample of k6's own metric; all are in the buckets."""
     spikes: list[Spike] = field(default_factory=list)

@@ -27,13 +27,14 @@ PATIENT = [
 ]
 
 
-def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+def run(*arguments: str, **env: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(  # noqa: S603 our own program
         [PYTHON, SCRIPT, "ci", *TINY, *arguments],
         capture_output=True,
         text=True,
         check=False,
         timeout=100,
+        env={**os.environ, **env},
     )
 
 
@@ -60,6 +61,16 @@ def test_users_who_are_members_beforehand_join_nothing_and_the_audit_rides_along
         done.stdout
     )
     assert "| lost | 0 | 0 | yes |" in done.stdout
+
+
+def test_k6_has_all_its_memory_before_the_first_user_comes() -> None:
+    bounds = {"GOGC": "off", "GOMEMLIMIT": "600MiB"}
+    done = run("--set", "nodes=1", "--set", "memory_ahead=true", *PATIENT, **bounds)
+    assert done.returncode == 0, done.stdout + done.stderr
+    at_most = re.search(r"\| k6 \| [\d,]+ \| ([\d,]+) \|", done.stdout)
+    assert at_most is not None, done.stdout
+    assert 500 < int(at_most[1].replace(",", "")) < 700
+    assert "| VUs that were there too late" not in done.stdout
 
 
 def test_an_audit_that_fails_fails_the_run() -> None:
