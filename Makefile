@@ -28,7 +28,8 @@ READY := $(firstword $(wildcard $(DEV_STAMP) $(STACK_STAMP)) $(RUN_STAMP))
 
 # Which Python makes the environment: PYTHON=... or the first good one of these.
 PYTHON ?=
-PYTHONS := $(if $(PYTHON),$(PYTHON),python3 python3.14 python3.13 python3.12 python3.11 python)
+PYTHONS := $(if $(PYTHON),$(PYTHON),python3 python3.14 python3.13 python3.12 python3.11 python \
+	/usr/bin/python3)
 
 # Where `make run` listens: STORM_ADDR from the environment or the command line.
 STORM_ADDR ?= 127.0.0.1:8080
@@ -222,16 +223,9 @@ clean: ## remove the environment and everything made; messages in .storm stay
 # --- the environment ---
 
 $(PY):
-	@for python in $(PYTHONS); do \
-		if "$$python" -c 'import sys, ensurepip, venv; sys.exit(sys.version_info < (3, 11))' \
-			2>/dev/null; then \
-			echo "making $(VENV) with $$("$$python" --version)"; \
-			exec "$$python" -m venv --clear $(VENV); \
-		fi; \
-	done; \
-	echo "STORM needs Python 3.11 or newer with its venv module (on Debian: python3-venv)." >&2; \
-	echo "None of these is that: $(PYTHONS). Say where it is: make PYTHON=/path/to/python" >&2; \
-	exit 1
+	@python=$$(sh $(GATEWAY)/scripts/python.sh $(PYTHONS)) && \
+		echo "making $(VENV) with $$("$$python" --version), $$python" && \
+		"$$python" -m venv --clear $(VENV)
 
 # npm checks the hashes of the lock, too.
 $(NPM_STAMP): $(FRONTEND)/package-lock.json
