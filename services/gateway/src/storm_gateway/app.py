@@ -4,6 +4,7 @@ import asyncio
 import gc
 import logging
 import os
+import random
 import secrets
 import signal
 import sys
@@ -175,8 +176,9 @@ class Gateway:
 
     async def _tick(self) -> None:
         loop = asyncio.get_running_loop()
-        due = loop.time()
-        repairs = due
+        repairs = loop.time()
+        # Nodes that start together do not do the work of each second at the same moment.
+        due = repairs - random.random()  # noqa: S311 nothing depends on it
         while True:
             due += 1.0
             await asyncio.sleep(max(0.0, due - loop.time()))

@@ -9,7 +9,7 @@ from storm_gateway.actions.actions import Actions
 from storm_gateway.actions.address import parse_networks
 from storm_gateway.config import Config
 from storm_gateway.connections.admission import Admission
-from storm_gateway.connections.keepalive import Wheel
+from storm_gateway.connections.keepalive import Wheel, portions
 from storm_gateway.connections.websocket import Engine, State
 from storm_gateway.hub.control import Control
 from storm_gateway.hub.hub import Hub
@@ -125,7 +125,12 @@ class Edge(Engine):
             if deadline <= now:
                 late.too_slow()
         self.now = time.time()
-        self._visit(self.now)
+        connections, round_number = self.wheel.turn()
+        for after, some in portions(connections):
+            if after:
+                self.loop.call_later(after, self._visit, some, round_number)
+            else:
+                self._visit(some, round_number)
         counts = self.counts
         counts.outbox_bytes = self.outbox_bytes
         counts.ephemeral_dropped += self.ephemeral_dropped
@@ -133,10 +138,9 @@ class Edge(Engine):
         counts.slow_consumers = self.slow_consumers
         self.control.sweep(now)
 
-    def _visit(self, now: float) -> None:
-        wheel, config = self.wheel, self.config
+    def _visit(self, connections: "list[Connection]", round_number: int) -> None:
+        wheel, config, now = self.wheel, self.config, self.now
         silent_since = self.tick - config.dead_seconds
-        connections, round_number = wheel.turn()
         for connection in connections:
             if connection.state is not State.OPEN:
                 continue

@@ -6,7 +6,7 @@ from collections import Counter
 
 import pytest
 
-from storm_gateway.connections.keepalive import Wheel
+from storm_gateway.connections.keepalive import Wheel, portions
 
 PERIODS = [(30, 30), (30, 60), (20, 5), (5, 20), (1, 1), (2, 3), (300, 30), (4, 8)]
 
@@ -72,6 +72,20 @@ def test_who_left_is_not_visited() -> None:
     assert sorted(wheel.members()) == [number for number in range(20) if number != 7]
     visited = [member for _ in range(wheel.round) for member in wheel.turn()[0]]
     assert sorted(visited) == sorted(wheel.members())
+
+
+@pytest.mark.parametrize("members", [1, 64, 65, 1279, 1281, 20_000])
+def test_those_of_a_second_come_in_even_portions_within_it(members: int) -> None:
+    found = list(portions(list(range(members))))
+    assert [member for _, some in found for member in some] == list(range(members))
+    moments = [after for after, _ in found]
+    assert moments == [number / 20 for number in range(len(found))]
+    assert len(found) == min(20, -(-members // 64))
+    assert max(len(some) for _, some in found) <= max(64, members / 20 + 1)
+
+
+def test_nobody_is_no_portion() -> None:
+    assert not list(portions([]))
 
 
 def test_members_may_leave_and_come_while_they_are_visited() -> None:
