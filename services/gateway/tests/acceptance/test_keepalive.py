@@ -90,7 +90,7 @@ async def test_many_heartbeats_of_a_second_do_not_come_all_at_once(start_node: S
         moments = await all_of(*map(next_heartbeat, peers))
         return max(moments) - min(moments)
 
-    # Five portions, 50 ms apart. A machine that stood still meanwhile hides it, but not each time.
+    # Five portions, 200 ms apart. A machine that stood still meanwhile hides it, but not each time.
     assert max([await spread() for _ in range(3)]) > 0.15
 
 
