@@ -143,8 +143,11 @@ test('what was written for a channel that is gone is still there to be copied', 
   await gateway.kill()
   await expect(page.getByRole('button', { name: 'Try now' })).toBeVisible()
   await client.say('three pages of thought')
+  // Who is back before the ban has sent it.
+  await page.context().setOffline(true)
   await gateway.start()
   await owner.ask('PUT', `/channels/${channel}/bans/alice`)
+  await page.context().setOffline(false)
   const unsent = page.getByRole('region', { name: 'What you wrote here was not sent' })
   await expect(unsent).toContainText('three pages of thought', { timeout: 45_000 })
   await unsent.getByRole('button', { name: 'Discard' }).click()

@@ -110,7 +110,12 @@ class Wire:
 
     async def close(self) -> None:
         """Say goodbye; at most 2 seconds."""
-        await self._socket.close()
+        try:
+            await self._socket.close()
+        finally:
+            # In a task that is being cancelled, the library's timeout ends as a cancellation on
+            # Python 3.11.2 (a timeout on later ones), and it leaves the socket open.
+            self._socket.transport.abort()
 
 
 def _broken(error: ConnectionClosed) -> BrokenError:
