@@ -35,7 +35,8 @@ import uvloop
 from storm_gateway.config import Config
 from storm_gateway.observability.metrics import Metrics
 from storm_gateway.stack.postgres import PostgresServer
-from storm_gateway.stack.proxy import Proxy, Toxics
+from storm_gateway.stack.proxy import Proxy
+from storm_gateway.stack.toxics import Toxics
 from storm_gateway.store import aside, postgres_session
 from storm_gateway.store.records import AppendMessage
 from storm_gateway.store.sql_store import SqlStore

@@ -9,8 +9,9 @@ from cluster.parts import cluster
 from harness.progress import say
 
 from storm_gateway.stack.node import get_status
-from storm_gateway.stack.proxy import Proxy, Toxics
+from storm_gateway.stack.proxy import Proxy
 from storm_gateway.stack.stack import Stack
+from storm_gateway.stack.toxics import Toxics
 
 PATIENCE = 60.0
 ASK_SECONDS = 0.1

@@ -13,7 +13,8 @@ from common.progress import say
 
 from loading.profile import Fault
 from storm_gateway.stack.processes import family_of
-from storm_gateway.stack.proxy import Proxy, Toxics
+from storm_gateway.stack.proxy import Proxy
+from storm_gateway.stack.toxics import Toxics
 
 if TYPE_CHECKING:
     from storm_gateway.stack.stack import Stack

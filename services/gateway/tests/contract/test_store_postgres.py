@@ -17,7 +17,8 @@ from store_postgres import Databases, execute
 from store_senders import Senders, check, until
 
 from storm_gateway.errors import InternalError, UnavailableError
-from storm_gateway.stack.proxy import Proxy, Toxics
+from storm_gateway.stack.proxy import Proxy
+from storm_gateway.stack.toxics import Toxics
 from storm_gateway.store import postgres_dialect
 from storm_gateway.store.migrate import downgrade, upgrade
 from storm_gateway.store.postgres import PostgresDatabase, dsn_of

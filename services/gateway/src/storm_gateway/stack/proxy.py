@@ -7,64 +7,22 @@ the caller does other things; its methods block for a moment and may be called f
 import asyncio
 import random
 import socket
-import struct
 import threading
-from collections import deque
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
+from storm_gateway.event_loop import new_event_loop
 from storm_gateway.stack.errors import StackError
 from storm_gateway.stack.ports import free_port
+from storm_gateway.stack.pump import CHUNK_BYTES, Direction, Ear, Link, Pump
+from storm_gateway.stack.toxics import GOOD, Toxics
 
-_CHUNK_BYTES = 64 * 1024
-_WAITING_BYTES = 1024 * 1024
-"""What one direction of one connection holds back at most; then the sender has to wait."""
 _CALL_SECONDS = 10.0
 _CONNECT_SECONDS = 10.0
 _BACKLOG = 4_096
 
 T = TypeVar("T")
-
-
-@dataclass(frozen=True, slots=True)
-class Toxics:
-    """What is wrong with one direction. The default is a good network."""
-
-    latency_seconds: float = 0.0
-    """Everything arrives so much later; throughput stays."""
-    jitter_seconds: float = 0.0
-    """Up to so much more or less, by chance; the order stays."""
-    stalled: bool = False
-    """Nothing passes, nothing breaks. What was held back passes afterwards."""
-    slice_bytes: int = 0
-    """Written in pieces of this size; 0: as it came."""
-    slice_seconds: float = 0.0
-    """Pause between pieces."""
-    bytes_per_second: float = 0.0
-    """0: no limit."""
-    limit_bytes: int = 0
-    """After so many bytes the connection is reset, in the middle of whatever it was; 0: never."""
-    slow_close_seconds: float = 0.0
-    """The end of a connection arrives so much later."""
-
-
-GOOD = Toxics()
-
-
-@dataclass(eq=False)
-class _Direction:
-    """One of the two directions of all connections."""
-
-    toxics: Toxics = GOOD
-    changed: asyncio.Event = field(default_factory=asyncio.Event)
-    forwarded: int = 0
-
-    def set(self, toxics: Toxics) -> None:
-        self.toxics = toxics
-        before, self.changed = self.changed, asyncio.Event()
-        before.set()
 
 
 class Proxy:
@@ -84,9 +42,9 @@ class Proxy:
         as they like. For connections made from then on.
         """
         self._random = random.Random(seed)  # noqa: S311 repeatable, not secret
-        self._requests = _Direction()
-        self._answers = _Direction()
-        self._links: set[_Link] = set()
+        self._requests = Direction()
+        self._answers = Direction()
+        self._links: set[Link] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._server: asyncio.Server | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -98,7 +56,7 @@ class Proxy:
         """Listen. Raises :class:`StackError` when it cannot."""
         if self._thread is not None:
             return
-        loop = self._loop = asyncio.new_event_loop()
+        loop = self._loop = new_event_loop()
         self._thread = threading.Thread(target=loop.run_forever, name="proxy", daemon=True)
         self._thread.start()
         try:
@@ -199,8 +157,8 @@ class Proxy:
 
     async def _listen(self) -> None:
         if self._server is None:
-            self._server = await asyncio.start_server(
-                self._accept, self.host, self.port, limit=_CHUNK_BYTES, backlog=_BACKLOG
+            self._server = await asyncio.get_running_loop().create_server(
+                lambda: Ear(CHUNK_BYTES, self._accept), self.host, self.port, backlog=_BACKLOG
             )
 
     async def _refuse(self) -> None:
@@ -221,23 +179,23 @@ class Proxy:
             link.reset()
         return count
 
-    def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    def _accept(self, ear: "Ear", writer: asyncio.StreamWriter) -> None:
         self.accepted += 1
-        task = asyncio.create_task(self._serve(reader, writer))
+        task = asyncio.create_task(self._serve(ear, writer))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        link = _Link(writer)
+    async def _serve(self, ear: "Ear", writer: asyncio.StreamWriter) -> None:
+        link = Link(writer)
         self._links.add(link)
         try:
             async with asyncio.timeout(_CONNECT_SECONDS):
-                far_reader, far_writer = await self._connect()
+                far_ear, far_writer = await self._connect()
             link.add(far_writer)
             async with asyncio.TaskGroup() as both:
-                there = _Pump(self._requests, self._random, reader, far_writer, link)
-                back = _Pump(self._answers, self._random, far_reader, writer, link)
-                back.waiting_bytes = self.buffer_bytes or _WAITING_BYTES
+                there = Pump(self._requests, self._random, ear, far_writer, link)
+                back = Pump(self._answers, self._random, far_ear, writer, link)
+                back.waiting_bytes = self.buffer_bytes or there.waiting_bytes
                 both.create_task(there.run())
                 both.create_task(back.run())
         except* (OSError, TimeoutError):
@@ -247,7 +205,7 @@ class Proxy:
             self._links.discard(link)
             link.close()
 
-    async def _connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    async def _connect(self) -> "tuple[Ear, asyncio.StreamWriter]":
         host, port = self.target
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         raw = socket.socket(family, socket.SOCK_STREAM)
@@ -256,166 +214,11 @@ class Proxy:
             if self.buffer_bytes:
                 # Before it connects: the window is agreed on then.
                 raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, self.buffer_bytes)
-            await asyncio.get_running_loop().sock_connect(raw, (host, port))
-            return await asyncio.open_connection(sock=raw, limit=self.buffer_bytes or _CHUNK_BYTES)
+            loop = asyncio.get_running_loop()
+            await loop.sock_connect(raw, (host, port))
+            ear = Ear(self.buffer_bytes or CHUNK_BYTES)
+            transport, _ = await loop.create_connection(lambda: ear, sock=raw)
+            return ear, asyncio.StreamWriter(transport, ear, ear.reader, loop)
         except BaseException:
             raw.close()
             raise
-
-
-class _Link:
-    """Both sides of one connection."""
-
-    def __init__(self, writer: asyncio.StreamWriter) -> None:
-        self._writers = [writer]
-        self.gone = False
-        self.on_reset: list[Callable[[], None]] = []
-
-    def add(self, writer: asyncio.StreamWriter) -> None:
-        self._writers.append(writer)
-        if self.gone:
-            self.reset()
-
-    def reset(self) -> None:
-        """RST to both."""
-        self.gone = True
-        for writer in self._writers:
-            raw = writer.get_extra_info("socket")
-            if raw is not None and raw.fileno() >= 0:
-                # No lingering: the kernel then sends RST in place of FIN.
-                raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-            writer.transport.abort()
-        for wake in self.on_reset:
-            wake()
-
-    def close(self) -> None:
-        for writer in self._writers:
-            writer.close()
-
-
-class _Pump:
-    """One direction of one connection: reads, holds back, writes."""
-
-    def __init__(
-        self,
-        direction: _Direction,
-        chance: random.Random,
-        reader: asyncio.StreamReader,
-        writer: asyncio.StreamWriter,
-        link: _Link,
-    ) -> None:
-        self._direction = direction
-        self._chance = chance
-        self._reader = reader
-        self._writer = writer
-        self._link = link
-        self._waiting: deque[tuple[float, bytes]] = deque()
-        """When each piece may go on. An empty one is the end."""
-        self._size = 0
-        self.waiting_bytes = _WAITING_BYTES
-        self._moved = asyncio.Event()
-        self._passed = 0
-        link.on_reset.append(self._moved.set)
-
-    async def run(self) -> None:
-        reading = asyncio.create_task(self._read())
-        try:
-            await self._write()
-            await reading
-        finally:
-            reading.cancel()
-            await asyncio.gather(reading, return_exceptions=True)
-
-    async def _read(self) -> None:
-        now = asyncio.get_running_loop().time
-        due = 0.0
-        data = b"-"
-        try:
-            while data:
-                while self._size >= self.waiting_bytes and not self._link.gone:
-                    await self._until_moved()
-                data = await self._reader.read(_CHUNK_BYTES)
-                toxics = self._direction.toxics
-                late = toxics.latency_seconds if data else toxics.slow_close_seconds
-                if toxics.jitter_seconds:
-                    late += self._chance.uniform(-toxics.jitter_seconds, toxics.jitter_seconds)
-                # Never before what was sent earlier: TCP keeps the order.
-                due = max(due, now() + late)
-                self._put(due, data)
-        except OSError:
-            self._link.reset()
-            self._put(0.0, b"")
-
-    def _put(self, due: float, data: bytes) -> None:
-        self._waiting.append((due, data))
-        self._size += len(data)
-        self._moved.set()
-
-    async def _write(self) -> None:
-        now = asyncio.get_running_loop().time
-        while True:
-            if self._link.gone:
-                raise ConnectionResetError
-            if not self._waiting:
-                await self._until_moved()
-                continue
-            due, data = self._waiting[0]
-            if self._direction.toxics.stalled:
-                await self._until_changed()
-            elif due > now():
-                await asyncio.sleep(due - now())
-            elif not data:
-                break
-            else:
-                await self._write_piece(data)
-                self._waiting.popleft()
-                self._size -= len(data)
-                self._moved.set()
-        if self._writer.can_write_eof():
-            self._writer.write_eof()
-
-    async def _write_piece(self, data: bytes) -> None:
-        at = 0
-        while at < len(data):
-            toxics = self._direction.toxics
-            if toxics.stalled:
-                await self._until_changed()
-                continue
-            size = toxics.slice_bytes or len(data)
-            if toxics.bytes_per_second:
-                # A tenth of a second's worth at once.
-                size = min(size, max(1, int(toxics.bytes_per_second / 10)))
-            if toxics.limit_bytes:
-                size = min(size, toxics.limit_bytes - self._passed)
-                if size <= 0:
-                    self._link.reset()
-                    raise ConnectionResetError
-            piece = data[at : at + size]
-            self._writer.write(piece)
-            await self._writer.drain()
-            at += len(piece)
-            self._passed += len(piece)
-            self._direction.forwarded += len(piece)
-            pause = toxics.slice_seconds if at < len(data) else 0.0
-            if toxics.bytes_per_second:
-                pause += len(piece) / toxics.bytes_per_second
-            if pause:
-                await asyncio.sleep(pause)
-            if self._link.gone:
-                raise ConnectionResetError
-
-    async def _until_moved(self) -> None:
-        """Until something was read, written or reset."""
-        self._moved.clear()
-        await self._moved.wait()
-
-    async def _until_changed(self) -> None:
-        """Stalled: until the toxics change, or something else moved."""
-        changed = self._direction.changed
-        self._moved.clear()
-        waits = [asyncio.create_task(changed.wait()), asyncio.create_task(self._moved.wait())]
-        try:
-            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for each in waits:
-                each.cancel()

@@ -7,7 +7,6 @@ serves clients (decision 0012).
 
 import asyncio
 import contextlib
-import sys
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -16,6 +15,7 @@ from sqlalchemy import Connection, NullPool
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 
 from storm_gateway.errors import StormError
+from storm_gateway.event_loop import new_event_loop
 from storm_gateway.store.postgres_dialect import ANSWERED
 from storm_gateway.store.postgres_errors import (
     LateError,
@@ -51,7 +51,7 @@ class PostgresSession:
         self._dsn = dsn
         self._timeout_seconds = timeout_seconds
         self._settings = settings
-        self._loop = _new_event_loop()
+        self._loop = new_event_loop()
         # Statements commit by themselves: a transaction is begun and ended in plain words below,
         # and a read is one round trip instead of three.
         self._engine = create_async_engine(
@@ -243,11 +243,3 @@ def _tidily(connection: Connection, work: Callable[[Connection], T]) -> T:
         if connection.in_transaction():
             # The bookkeeping of SQLAlchemy only: nothing is sent (see AUTOCOMMIT above).
             connection.rollback()
-
-
-def _new_event_loop() -> asyncio.AbstractEventLoop:
-    if sys.platform == "win32":
-        return asyncio.SelectorEventLoop()
-    import uvloop
-
-    return uvloop.new_event_loop()

@@ -9,7 +9,8 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from storm_gateway.stack.errors import StackError
-from storm_gateway.stack.proxy import Proxy, Toxics
+from storm_gateway.stack.proxy import Proxy
+from storm_gateway.stack.toxics import Toxics
 
 WAIT_SECONDS = 10.0
 
@@ -149,6 +150,17 @@ def test_latency_delays_each_way_and_leaves_throughput_and_order(proxy: Proxy) -
             time.sleep(0.002)
         assert receive(client, len(sent)) == sent
         assert time.monotonic() - begin < 2.0
+
+
+def test_what_comes_after_the_harm_arrives_after_what_was_held_back(proxy: Proxy) -> None:
+    with connected(proxy) as client:
+        for number in range(5):
+            proxy.harm(Toxics(latency_seconds=0.2))
+            client.sendall(b"held %d " % number)
+            assert says_nothing(client, 0.05)
+            proxy.heal()
+            client.sendall(b"next %d " % number)
+            assert receive(client, 14) == b"held %d next %d " % (number, number)
 
 
 def test_latency_of_one_way_leaves_the_other(proxy: Proxy, echo: EchoServer) -> None:

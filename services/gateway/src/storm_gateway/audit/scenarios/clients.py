@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 from storm_gateway.audit.scenario import LoadPlan, Scenario, scenario
 from storm_gateway.audit.scenarios.tools import BACK_SECONDS
 from storm_gateway.audit.times import Spread
-from storm_gateway.stack.proxy import Proxy, Toxics
+from storm_gateway.stack.proxy import Proxy
+from storm_gateway.stack.toxics import Toxics
 
 if TYPE_CHECKING:
     from storm_gateway.audit.arena import Arena

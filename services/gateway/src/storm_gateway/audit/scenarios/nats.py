@@ -16,7 +16,7 @@ from storm_gateway.audit.scenarios.tools import (
     nats_proxies,
     red,
 )
-from storm_gateway.stack.proxy import Toxics
+from storm_gateway.stack.toxics import Toxics
 
 if TYPE_CHECKING:
     from storm_gateway.audit.arena import Arena

@@ -27,7 +27,7 @@ from storm_gateway.audit.timeline import Fault
 from storm_gateway.audit.times import Spread
 from storm_gateway.stack import disk
 from storm_gateway.stack.disk import SmallDiskPostgres
-from storm_gateway.stack.proxy import Toxics
+from storm_gateway.stack.toxics import Toxics
 
 if TYPE_CHECKING:
     from storm_gateway.audit.arena import Arena

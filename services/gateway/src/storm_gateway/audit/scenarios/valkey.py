@@ -18,7 +18,7 @@ from storm_gateway.audit.scenarios.tools import (
     red,
     valkey_proxies,
 )
-from storm_gateway.stack.proxy import Toxics
+from storm_gateway.stack.toxics import Toxics
 
 if TYPE_CHECKING:
     from storm_gateway.audit.arena import Arena
