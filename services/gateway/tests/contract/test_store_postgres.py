@@ -416,6 +416,29 @@ async def test_large_tables_are_read_by_key_with_plans_made_while_they_were_smal
         assert "Seq Scan" not in plan, plan
 
 
+async def test_no_statement_of_a_message_is_planned_anew(harness: Harness) -> None:
+    for number in range(8):
+        await harness.append(GENERAL, "alice", f"{number}", f"ref-{number}")
+
+    def plans(tx: Transaction) -> list[Any]:
+        return postgres_dialect.ask(
+            tx.connection,
+            "SELECT statement, generic_plans, custom_plans FROM pg_prepared_statements",
+        )
+
+    made = {
+        row[0]: (row[1], row[2])
+        for row in await harness.store._commits.write(plans)  # type: ignore[attr-defined]
+    }
+    for statement in (
+        postgres_dialect._LOCK,
+        postgres_dialect._LOOK_UP,
+        postgres_dialect._APPEND,
+    ):
+        generic, custom = made[statement]
+        assert (generic >= 8, custom) == (True, 0), statement
+
+
 async def test_what_each_node_asks_every_few_seconds_reads_no_whole_table(
     harness: Harness,
 ) -> None:

@@ -93,6 +93,9 @@ def _settings(timeout_seconds: float, lock_seconds: float) -> dict[str, str]:
         "jit": "off",
         # Every statement of a node looks rows up by a key. A plan is kept as long as the
         # connection, and one made while a table was still small must not read all of it later.
+        # It is kept: PostgreSQL would make one anew for each message, as it knows that an array of
+        # one is short, and that costs more than running it (benchmarks/commits_postgres.py).
+        "plan_cache_mode": "force_generic_plan",
         "enable_seqscan": "off",
         "enable_hashjoin": "off",
         "enable_mergejoin": "off",
