@@ -3,6 +3,7 @@
 import json
 import os
 import tempfile
+import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -17,10 +18,11 @@ from common.tokens import mint
 
 from loading import members, scene
 from loading.audit import Audit
+from loading.collector import Collector
 from loading.faults import Faults
 from loading.figures import SLOT_SECONDS, Figures
 from loading.fleet import Fleet, Part, addresses, divide
-from loading.machine import ahead, long_slices, prepared
+from loading.machine import ahead, huge_pages, long_slices, prepared
 from loading.profile import Profile, as_json
 from loading.progress import Progress
 from loading.refusals import Refusals
@@ -200,10 +202,17 @@ class _Run:
         )
         failures: list[str] = []
         wrong: list[str] = []
-        freezer = Freezer(profile)
+        freezer, collector = Freezer(profile), Collector(profile)
         audit: Audit | None = None
+        taking = ExitStack()
         try:
             plan = self._plan(channels)
+            if profile.memory_ahead:
+                if told := taking.enter_context(huge_pages()):
+                    self.notes.append(told)
+                until = threading.Timer(max(0.0, self.began - time.time()), taking.close)
+                taking.callback(until.cancel)
+                until.start()
             for number, part in enumerate(self.parts):
                 ips = options.local_ips or ("" if not self._is_local() else addresses(number))
                 self.fleet.start(part, plan, self.target.secret, ips)
@@ -211,6 +220,7 @@ class _Run:
             if faults is not None:
                 faults.start(hold_begins, self.began)
             freezer.start([each for each in self.fleet.processes if each.part.slow], hold_begins)
+            collector.start(self.fleet.processes, self.began)
             audit = self._audit(hold_begins)
             watch = Watch(lambda: self._groups(audit), self.began)
             failures += self._follow(watch, audit)
@@ -224,6 +234,8 @@ class _Run:
                 audit.stop()
             freezer.stop()
             self.fleet.stop()
+            collector.stop()
+            taking.close()
             if faults is not None:
                 faults.stop()
         heads: dict[int, int] = {}

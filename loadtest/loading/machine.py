@@ -3,6 +3,7 @@
 import ctypes
 import os
 import platform
+import re
 import struct
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -20,6 +21,8 @@ _SET_ATTRIBUTES = {"x86_64": 314, "aarch64": 274}
 _ATTRIBUTES = 56
 _PORTS = "net/ipv4/ip_local_port_range"
 _PORTS_WANTED = "10000 65000"
+_HUGE_PAGES = Path("/sys/kernel/mm/transparent_hugepage/enabled")
+_ALWAYS = "always"
 _PORTS_NEEDED = 20_000
 """Of one address to one server; each process has addresses of its own."""
 
@@ -45,6 +48,29 @@ def prepared(connections: int, root: Path = _SYSCTL) -> Iterator[list[str]]:
                 path.write_text(value)
         if before:
             say("the machine's settings are as they were")
+
+
+@contextmanager
+def huge_pages(setting: Path = _HUGE_PAGES) -> Iterator[str]:
+    """Who takes memory while it lasts gets pages of 2 MiB. A process with 3 GiB, of which it needs
+    a little here and there, otherwise waits for the tables of its pages. Gives what was changed, in
+    words; nothing where they are given anyway, or cannot be had.
+    """
+    found = re.search(r"\[(\w+)\]", _read(setting))
+    if found is None or found[1] == _ALWAYS:
+        yield ""
+        return
+    told = f"transparent huge pages from {found[1]} to {_ALWAYS}"
+    try:
+        setting.write_text(_ALWAYS)
+    except OSError:
+        yield f"{told} would be better while k6 takes its memory (as root)"
+        return
+    try:
+        yield f"{told}, while k6 takes its memory"
+    finally:
+        with suppress(OSError):
+            setting.write_text(found[1])
 
 
 @contextmanager

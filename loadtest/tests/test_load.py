@@ -16,7 +16,7 @@ from loading import report
 from loading.buckets import Histogram, merged, upper_edge
 from loading.figures import Figures
 from loading.fleet import addresses, divide, find_k6, go_settings, socket_limit
-from loading.machine import long_slices, prepared
+from loading.machine import huge_pages, long_slices, prepared
 from loading.profile import Profile, ProfileError, Thresholds
 from loading.refusals import Refusals
 from loading.result import Result, merge, read
@@ -147,6 +147,37 @@ def test_settings_of_the_machine_are_raised_said_and_put_back(tmp_path: Path) ->
     assert {name: (tmp_path / name).read_text() for name in values} == values
     with prepared(500, tmp_path) as told:
         assert told == []
+
+
+def test_pages_are_huge_for_as_long_as_it_lasts_where_somebody_chose_otherwise(
+    tmp_path: Path,
+) -> None:
+    setting = tmp_path / "enabled"
+    setting.write_text("always [madvise] never\n")
+    with huge_pages(setting) as told:
+        assert told.startswith("transparent huge pages from madvise to always")
+        assert setting.read_text() == "always"
+    assert setting.read_text() == "madvise"
+    setting.write_text("[always] madvise never\n")
+    with huge_pages(setting) as told:
+        assert told == ""
+    assert setting.read_text() == "[always] madvise never\n"
+    with huge_pages(tmp_path / "no such kernel") as told:
+        assert told == ""
+
+
+def test_whoever_may_not_have_huge_pages_is_told_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    setting = tmp_path / "enabled"
+    setting.write_text("always [madvise] never\n")
+
+    def refused(*_: object) -> int:
+        raise PermissionError
+
+    monkeypatch.setattr(Path, "write_text", refused)
+    with huge_pages(setting) as told:
+        assert told.endswith("would be better while k6 takes its memory (as root)")
 
 
 def test_with_longer_slices_a_process_and_its_children_are_scheduled_as_batch() -> None:
