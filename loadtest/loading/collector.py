@@ -17,8 +17,11 @@ from loading.profile import Profile
 _AFTER_SECONDS = 2.0
 """After the last user came, or the spike ended, what was late is there."""
 _PATIENCE_SECONDS = 60.0
-_FILLING = bytes(16 * 2**20)
-"""Of one request. To read it, k6 takes five times as much, a bit at a time."""
+_FILLING = bytes(4 * 2**20)
+"""Of one request."""
+_READ_AS = 5.1
+"""So many times as much k6 takes to read it, a bit at a time."""
+_MARGIN = 96 * 2**20
 
 
 class Collector:
@@ -62,30 +65,38 @@ class Collector:
 
 
 def _collect(process: Process) -> None:
-    """Fill its memory with garbage until it collects: it keeps all pages then. Asked to collect
-    earlier (``/debug/pprof/heap?gc=1``), Go gives back what was free, and new pages are dear.
+    """Its memory is filled with garbage first, as far as it can be. Go keeps as much as it had in
+    use when it collected, and gives the rest back: new pages in place of those would be dear.
     """
-    until = time.monotonic() + _PATIENCE_SECONDS
     door = http.client.HTTPConnection("127.0.0.1", process.door, timeout=_PATIENCE_SECONDS)
     try:
-        before = _collections(door)
-        while _collections(door) == before:
-            if time.monotonic() > until:
-                say(f"k6 {process.number + 1} did not collect its garbage")
-                return
-            # It reads it all before it finds that it is no status.
-            door.request("PATCH", "/v1/status", _FILLING)
-            door.getresponse().read()
+        used, bound = _heap(door)
+        # It reads all of it before it finds that it is no status.
+        for _ in range(int(max(0, bound - used - _MARGIN) / (_READ_AS * len(_FILLING)))):
+            _ask(door, "PATCH", "/v1/status", _FILLING)
+        _ask(door, "GET", "/debug/pprof/heap?gc=1")
     except (OSError, http.client.HTTPException) as error:
         say(f"k6 {process.number + 1} did not collect its garbage: {error!r}")
     finally:
         door.close()
 
 
-def _collections(door: http.client.HTTPConnection) -> int:
-    """How often it has collected so far."""
-    door.request("GET", "/debug/pprof/heap?debug=1")
-    found = re.search(rb"^# NumGC = (\d+)$", door.getresponse().read(), re.MULTILINE)
-    if found is None:
-        raise http.client.HTTPException("no NumGC in the profile of the heap")
-    return int(found[1])
+def _heap(door: http.client.HTTPConnection) -> tuple[int, int]:
+    """Bytes of its heap, and with how many it will collect by itself."""
+    told = _ask(door, "GET", "/debug/pprof/heap?debug=1")
+    found = [
+        re.search(rb"^# %b = (\d+)$" % name, told, re.MULTILINE)
+        for name in (b"HeapAlloc", b"NextGC")
+    ]
+    if found[0] is None or found[1] is None:
+        raise http.client.HTTPException("the profile of its heap does not tell how large it is")
+    return int(found[0][1]), int(found[1][1])
+
+
+def _ask(door: http.client.HTTPConnection, method: str, path: str, body: bytes = b"") -> bytes:
+    door.request(method, path, body)
+    answer = door.getresponse()
+    told = answer.read()
+    if method == "GET" and answer.status != http.HTTPStatus.OK:
+        raise http.client.HTTPException(f"{path} is answered with {answer.status}")
+    return told

@@ -49,22 +49,25 @@ export function bucketOf(milliseconds) {
 class Histogram {
   constructor() {
     this.counts = new Array(LAST + 1).fill(0); // cheaper than a Map or a typed array
-    this.some = false;
+    this.touched = []; // buckets with a count: few of all
   }
 
   add(milliseconds) {
-    this.counts[bucketOf(milliseconds)] += 1;
-    this.some = true;
+    this.hit(bucketOf(milliseconds));
+  }
+
+  hit(bucket) {
+    if (this.counts[bucket] === 0) this.touched.push(bucket);
+    this.counts[bucket] += 1;
   }
 
   take() {
     const pairs = [];
-    if (!this.some) return pairs;
-    this.counts.forEach((count, bucket) => {
-      if (count > 0) pairs.push(bucket, count);
-    });
-    this.counts.fill(0);
-    this.some = false;
+    for (const bucket of this.touched) {
+      pairs.push(bucket, this.counts[bucket]);
+      this.counts[bucket] = 0;
+    }
+    this.touched = [];
     return pairs;
   }
 }
@@ -114,7 +117,9 @@ export class Tally {
       this.times.hall.add(milliseconds);
       return;
     }
-    this.times.delivery.add(milliseconds);
+    // What is measured is whole milliseconds, nearly always few: their own bucket.
+    const few = milliseconds >= 0 && milliseconds < EXACT;
+    this.times.delivery.hit(few ? milliseconds : bucketOf(milliseconds));
     this.toSample -= 1;
     if (this.toSample === 0) {
       this.toSample = plan.delivery_sample;

@@ -196,14 +196,19 @@ export class User {
 
   hearMessage(text) {
     const end = text.indexOf(",", MESSAGE.length);
-    const place = this.placeOf(+text.substring(MESSAGE.length, end));
+    const channel = +text.substring(MESSAGE.length, end);
+    const channels = this.channels;
+    const place = channel === hall ? HALL : channel === channels[ROOM] ? ROOM : SMALL;
     const at = text.lastIndexOf(SEQ) + SEQ.length;
     const seq = +text.substring(at, text.indexOf(",", at));
     if (this.skips > 0 && this.came && this.ledger.last[place] > 2) {
       this.skips -= 1; // the fault on purpose
       return;
     }
-    if (!this.ledger.take(place, seq)) return;
+    const { last } = this.ledger;
+    // A call costs k6 as much as all of this, so the usual case makes none.
+    if (seq === last[place] + 1) last[place] = seq;
+    else if (!this.ledger.take(place, seq)) return;
     // The payload begins with the moment at which it was to be sent: 13 digits after `"payload":"`.
     const sent = +text.substring(end + 12, end + 25);
     const now = Date.now();
