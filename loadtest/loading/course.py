@@ -18,7 +18,6 @@ from common.tokens import mint
 
 from loading import members, scene
 from loading.audit import Audit
-from loading.collector import Collector
 from loading.faults import Faults
 from loading.figures import SLOT_SECONDS, Figures
 from loading.fleet import Fleet, Part, addresses, divide
@@ -202,7 +201,7 @@ class _Run:
         )
         failures: list[str] = []
         wrong: list[str] = []
-        freezer, collector = Freezer(profile), Collector(profile)
+        freezer = Freezer(profile)
         audit: Audit | None = None
         taking = ExitStack()
         try:
@@ -220,7 +219,6 @@ class _Run:
             if faults is not None:
                 faults.start(hold_begins, self.began)
             freezer.start([each for each in self.fleet.processes if each.part.slow], hold_begins)
-            collector.start(self.fleet.processes, self.began)
             audit = self._audit(hold_begins)
             watch = Watch(lambda: self._groups(audit), self.began)
             failures += self._follow(watch, audit)
@@ -234,7 +232,6 @@ class _Run:
                 audit.stop()
             freezer.stop()
             self.fleet.stop()
-            collector.stop()
             taking.close()
             if faults is not None:
                 faults.stop()

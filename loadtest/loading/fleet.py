@@ -21,8 +21,6 @@ from common.memory import memory_available
 from common.paths import PYTHON, REPOSITORY
 from common.progress import say
 
-from storm_gateway.stack.ports import free_port
-
 SCRIPT = REPOSITORY / "loadtest" / "k6" / "load.js"
 MARK = "storm-load "
 SOCKETS_OF_A_PROCESS = 19_000
@@ -133,8 +131,6 @@ class Process:
     number: int
     part: Part
     running: subprocess.Popen[str]
-    door: int = 0
-    """The port at which it takes requests; 0: it takes none."""
     reader: threading.Thread | None = None
     words: list[str] = field(default_factory=list)
     """What it said beside its figures."""
@@ -182,7 +178,6 @@ class Fleet:
     ) -> Process:
         """One more. The secret goes by the environment of the child, where nobody else reads it."""
         number = len(self.processes)
-        memory = self.memory_mib(number) if self._memory_ahead else 0
         path = self.folder / f"plan-{number}.json"
         path.write_text(
             json.dumps(
@@ -192,7 +187,7 @@ class Fleet:
                     "first": part.first,
                     "users": part.users,
                     "slow": part.slow,
-                    "memory_mib": memory,
+                    "memory_mib": self.memory_mib(number) if self._memory_ahead else 0,
                     "summary": str(self._summary_path(number)),
                 }
             )
@@ -202,10 +197,7 @@ class Fleet:
             for name, value in os.environ.items()
             if not name.startswith(("K6_", "STORM_"))
         }
-        door = free_port("127.0.0.1") if memory else 0
-        command = [self.k6, "run", "--quiet", "--no-usage-report"]
-        command += ["--profiling-enabled"] if door else []
-        command += ["--address", f"127.0.0.1:{door}" if door else ""]
+        command = [self.k6, "run", "--quiet", "--no-usage-report", "--address", ""]
         # Its words, and the lines of the VUs, as they are.
         command += ["--log-output", "stdout", "--log-format", "raw"]
         if local_ips:
@@ -225,7 +217,7 @@ class Fleet:
             errors="replace",
             process_group=0,  # Ctrl-C is for us
         )
-        process = Process(number, part, running, door)
+        process = Process(number, part, running)
         self.processes.append(process)
         process.reader = threading.Thread(target=self._read, args=(process,), daemon=True)
         process.reader.start()

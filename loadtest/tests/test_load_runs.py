@@ -63,24 +63,14 @@ def test_users_who_are_members_beforehand_join_nothing_and_the_audit_rides_along
     assert "| lost | 0 | 0 | yes |" in done.stdout
 
 
-def test_k6_has_all_its_memory_before_the_first_user_comes_and_collects_when_there_is_time() -> (
-    None
-):
-    bounds = {"GOGC": "off", "GOMEMLIMIT": "600MiB", "GODEBUG": "gctrace=1"}
-    spikes = '[{"at": 1, "seconds": 0.5, "factor": 2}]'
-    done = run(
-        "--set", "nodes=1", "--set", "memory_ahead=true", "--set", f"spikes={spikes}",
-        *PATIENT, **bounds,
-    )  # fmt: skip
+def test_k6_has_all_its_memory_before_the_first_user_comes() -> None:
+    bounds = {"GOGC": "off", "GOMEMLIMIT": "600MiB"}
+    done = run("--set", "nodes=1", "--set", "memory_ahead=true", *PATIENT, **bounds)
     assert done.returncode == 0, done.stdout + done.stderr
     at_most = re.search(r"\| k6 \| [\d,]+ \| ([\d,]+) \|", done.stdout)
     assert at_most is not None, done.stdout
     assert 500 < int(at_most[1].replace(",", "")) < 700
     assert "| VUs that were there too late" not in done.stdout
-    # Before the first message, and after the spike.
-    assert done.stdout.count("k6 collected its garbage within ") == 2
-    assert "did not collect" not in done.stdout
-    assert len(re.findall(r"k6 1: gc \d+ @.*\(forced\)", done.stdout)) == 2, done.stdout
 
 
 def test_an_audit_that_fails_fails_the_run() -> None:
