@@ -179,13 +179,13 @@ class Proxy:
             link.reset()
         return count
 
-    def _accept(self, ear: "Ear", writer: asyncio.StreamWriter) -> None:
+    def _accept(self, ear: Ear, writer: asyncio.StreamWriter) -> None:
         self.accepted += 1
         task = asyncio.create_task(self._serve(ear, writer))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _serve(self, ear: "Ear", writer: asyncio.StreamWriter) -> None:
+    async def _serve(self, ear: Ear, writer: asyncio.StreamWriter) -> None:
         link = Link(writer)
         self._links.add(link)
         try:
@@ -205,7 +205,7 @@ class Proxy:
             self._links.discard(link)
             link.close()
 
-    async def _connect(self) -> "tuple[Ear, asyncio.StreamWriter]":
+    async def _connect(self) -> tuple[Ear, asyncio.StreamWriter]:
         host, port = self.target
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         raw = socket.socket(family, socket.SOCK_STREAM)
