@@ -89,7 +89,6 @@ export class Tally {
 
   count(name, amount = 1) {
     this.counts[name] = (this.counts[name] || 0) + amount;
-    if (name in counters) counters[name].add(amount);
   }
 
   connected(milliseconds) {
@@ -142,6 +141,10 @@ export class Tally {
     if (this.delivered > 0) this.count("delivered", this.delivered);
     if (this.others > 0) this.count("others", this.others);
     this.delivered = this.others = 0;
+    // A sample of k6 for all of a second, not for each.
+    for (const name of Object.keys(this.counts)) {
+      if (name in counters) counters[name].add(this.counts[name]);
+    }
     const times = {};
     for (const name of Object.keys(this.times)) {
       const pairs = this.times[name].take();

@@ -405,6 +405,10 @@ async def test_large_tables_are_read_by_key_with_plans_made_while_they_were_smal
                 (postgres_dialect._LOOK_UP, "'{1}', '{a}', '{1}', '{a}', '{r}'"),
                 (postgres_dialect._REPLAY, "1, 0, 10, 10"),
                 (postgres_dialect._LOCK, "ARRAY[1]"),
+                (
+                    postgres_dialect._APPEND_UNLESS_MOVED,
+                    """'[[1,1,"a","hello",0,"r"]]', '{1}', '{0}', '{0}', '{1}'""",
+                ),
             ]
         ):
             postgres_dialect.ask(connection, f"PREPARE looked{at} AS {statement}")
@@ -417,8 +421,11 @@ async def test_large_tables_are_read_by_key_with_plans_made_while_they_were_smal
 
 
 async def test_no_statement_of_a_message_is_planned_anew(harness: Harness) -> None:
-    for number in range(8):
+    for number in range(12):
         await harness.append(GENERAL, "alice", f"{number}", f"ref-{number}")
+        # With a join among them, they lock first.
+        message = harness.send(GENERAL, "alice", f"{number} more", f"ref-{number}-more")
+        await asyncio.gather(message, harness.enter(GENERAL, f"user-{number}"))
 
     def plans(tx: Transaction) -> list[Any]:
         return postgres_dialect.ask(
@@ -434,6 +441,7 @@ async def test_no_statement_of_a_message_is_planned_anew(harness: Harness) -> No
         postgres_dialect._LOCK,
         postgres_dialect._LOOK_UP,
         postgres_dialect._APPEND,
+        postgres_dialect._APPEND_UNLESS_MOVED,
     ):
         generic, custom = made[statement]
         assert (generic >= 8, custom) == (True, 0), statement

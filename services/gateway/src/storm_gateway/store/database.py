@@ -42,6 +42,11 @@ class Database(Protocol):
         when it raises. It may be run again when the connection was found broken.
         """
 
+    def write_at_once(self, work: Callable[[Connection], T]) -> T:
+        """Run this where its last statement stores all and commits by itself, if the database can
+        do so: nothing is locked before. It may be run again like :meth:`write`.
+        """
+
     def read(self, work: Callable[[Connection], T]) -> T:
         """Run this on a connection that only reads; each statement sees one moment. It may be
         run again when the connection was found broken.

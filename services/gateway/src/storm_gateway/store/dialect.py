@@ -51,6 +51,17 @@ class Dialect(Protocol):
     ) -> Sequence[int]:
         """Insert messages (``MESSAGE_COLUMNS``) and advance their channels; the new ids, rising."""
 
+    def append_unless_moved(
+        self, connection: Connection, rows: Sequence[Row], moved: Sequence[Row]
+    ) -> Sequence[int | None]:
+        """:meth:`append` where nothing is locked and no transaction is open: one statement that
+        locks, stores and commits (:meth:`.Database.write_at_once`), and waits for nobody.
+
+        ``moved``: of each channel its id, the head and the member count that were read, and the
+        head to be. None for each message of a channel that somebody else has locked, or has written
+        to since: of these nothing is stored.
+        """
+
     def insert(
         self, connection: Connection, table: Table, columns: Sequence[str], rows: Sequence[Row]
     ) -> None:

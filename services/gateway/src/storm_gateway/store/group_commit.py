@@ -34,6 +34,8 @@ CROWD = 8
 """Writes in one commit from which on the next one waits for more."""
 GATHER_SECONDS = 0.002
 """How long it waits. Measured in decision 0003."""
+LATE_TRIES = 3
+"""How often messages are tried without a lock where the database answers late."""
 JOINS_GATHER_SECONDS = 0.1
 """How long joins alone wait for more of their kind while they come one after the other, on a
 database that other nodes write to as well (decision 0021)."""
@@ -256,15 +258,18 @@ class GroupCommit:
                 part = self._aside.sift(part, time.monotonic())  # type: ignore[arg-type]
                 if not part:
                     continue
-                if self._slow:
+                started = time.perf_counter()
+                failed, part = self._at_once(part)
+                if part and self._slow:
                     # To wait for a lock in vain costs all of them two answers that come late.
-                    started = time.perf_counter()
                     self._aside.add(part, time.monotonic())
-                    refusal = self._commit_aside()
-                    if refusal is not None and time.perf_counter() - started > SLOW_SECONDS:
-                        for rest in left:
-                            self._refuse(rest, refusal)
-                        break
+                    failed, part = self._commit_aside(), ()
+                refusal = failed or refusal
+                if failed is not None and time.perf_counter() - started > SLOW_SECONDS:
+                    for rest in left:
+                        self._refuse(rest, failed)
+                    break
+                if not part:
                     continue
             started = time.perf_counter()
             outcome = self._committer.commit(part, self._stuck(part))
@@ -287,6 +292,25 @@ class GroupCommit:
                         self._refuse(rest, refusal)
                     break
         return refusal, []
+
+    def _at_once(self, batch: Sequence[Hot]) -> tuple[UnavailableError | None, Sequence[Hot]]:
+        """Store without locks what can be; the refusal when the database failed, and what is left.
+
+        Where answers come late it is tried again: to lock first takes twice as many of them, and
+        nobody else can write meanwhile.
+        """
+        for _ in range(LATE_TRIES if self._slow else 1):
+            started = time.perf_counter()
+            outcome, batch = self._committer.at_once(batch)
+            if outcome is not None:
+                outcome.seconds = time.perf_counter() - started
+                self._slow = outcome.refusal is None and outcome.seconds > SLOW_SECONDS
+                self._hand_back(outcome)
+                if outcome.refusal is not None:
+                    return outcome.refusal, ()
+            if not batch:
+                break
+        return None, batch
 
     def _stuck(self, part: Sequence[Waiting]) -> Mapping[int, bool]:
         """What a write that is not hot must know: the channels that were found locked, and

@@ -4,9 +4,10 @@ Everything that they need is read at once; then they are played in order against
 memory, and what changed is written at once.
 """
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from time import monotonic
-from typing import Any
+from typing import Any, Final
 
 from storm_gateway.errors import (
     BannedError,
@@ -71,10 +72,29 @@ def play(tx: Transaction, batch: Sequence[Hot]) -> list[Any]:
     return _Play(tx, batch).run()
 
 
+LATER: Final = object()
+"""In place of an outcome: nothing is stored, and nothing speaks against it."""
+
+
+class _LaterError(Exception):
+    """This one needs more than two statements."""
+
+
+def play_at_once(tx: Transaction, batch: Sequence[Append]) -> tuple[list[Any], int]:
+    """The same of messages, with nothing locked and no transaction: two statements; and how many
+    somebody else was in the way of.
+
+    :data:`LATER` is the outcome of those of new users, and of those whose channel somebody else has
+    locked, or has written to meanwhile.
+    """
+    return _Play(tx, batch, at_once=True).run_at_once()
+
+
 class _Play:
-    def __init__(self, tx: Transaction, batch: Sequence[Hot]) -> None:
+    def __init__(self, tx: Transaction, batch: Sequence[Hot], *, at_once: bool = False) -> None:
         self.tx = tx
         self.batch = batch
+        self.at_once = at_once
         self.states: dict[tuple[int, str], State | None] = {}
         self.stored: dict[tuple[int, str, str], MessageEvent] = {}
         self.messages: list[MessageEvent] = []
@@ -86,6 +106,31 @@ class _Play:
         self.read_at = 0.0
 
     def run(self) -> list[Any]:
+        outcomes = self._decide()
+        self._write()
+        return outcomes
+
+    def run_at_once(self) -> tuple[list[Any], int]:
+        outcomes = self._decide()
+        if not self.rows:
+            return outcomes, 0
+        said = Counter(row[0] for row in self.rows)
+        moved = []
+        for id_, state in self.moved.items():
+            channel = state.channel
+            moved.append((id_, channel.head - said[id_], channel.member_count, channel.head))
+        ids = self.tx.dialect.append_unless_moved(self.tx.connection, self.rows, moved)
+        for event, made in zip(self.messages, ids, strict=True):
+            event.id = made or 0
+        self.tx.events = [event for event in self.messages if event.id]
+        self.tx.stored = len(self.tx.events)
+        # An earlier message of the same ref may be one that is not stored.
+        return [
+            LATER if type(outcome) is Appended and not outcome.event.id else outcome
+            for outcome in outcomes
+        ], len(ids) - self.tx.stored
+
+    def _decide(self) -> list[Any]:
         self._read()
         outcomes: list[Any] = []
         for write in self.batch:
@@ -96,7 +141,8 @@ class _Play:
                     outcomes.append(self._enter(write))  # type: ignore[arg-type]
             except StormError as refusal:
                 outcomes.append(refusal)
-        self._write()
+            except _LaterError:
+                outcomes.append(LATER)
         return outcomes
 
     def _read(self) -> None:
@@ -114,7 +160,8 @@ class _Play:
                 join = write.join  # type: ignore[union-attr]
                 pairs[join.channel_id, join.user_id] = None
                 entering.append(join.user_id)
-        tx.lock({channel_id for channel_id, _ in pairs}, entering)
+        if not self.at_once:
+            tx.lock({channel_id for channel_id, _ in pairs}, entering)
         keys = list(pairs)
         self.read_at = monotonic()
         found, earlier = tx.dialect.look_up(tx.connection, keys, refs)
@@ -135,6 +182,8 @@ class _Play:
             raise BannedError(BANNED)
         rule(state.access)
         if not state.user_known and user_id not in self.users:
+            if self.at_once:
+                raise _LaterError
             self.users[user_id] = (user_id, user_id, self.tx.now, False)
         return state
 

@@ -18,7 +18,7 @@ from storm_gateway.store.postgres_errors import (
     is_conflict,
     is_locked_out,
 )
-from storm_gateway.store.postgres_session import PostgresSession
+from storm_gateway.store.postgres_session import Exchange, PostgresSession
 from storm_gateway.store.write_health import PROBE_CHARACTERS, WriteHealth, write_a_row
 
 log = logging.getLogger("storm.store")
@@ -125,10 +125,10 @@ class PostgresDatabase:
             self._dsn, MIGRATION_SECONDS, {"application_name": "storm (migration)", "jit": "off"}
         )
         try:
-            found = session.run(_check, transaction=False)
+            found = session.run(_check, Exchange.READ)
             if found is not None:
                 return found, found
-            return session.run(_migrate, transaction=True)
+            return session.run(_migrate, Exchange.TRANSACTION)
         finally:
             session.close()
 
@@ -140,10 +140,14 @@ class PostgresDatabase:
 
     def write(self, work: Callable[[Connection], T]) -> T:
         with self.writes.watching(cannot_write):
-            return self._session(self._writer_settings).run(work, transaction=True)
+            return self._session(self._writer_settings).run(work, Exchange.TRANSACTION)
+
+    def write_at_once(self, work: Callable[[Connection], T]) -> T:
+        with self.writes.watching(cannot_write):
+            return self._session(self._writer_settings).run(work, Exchange.AT_ONCE)
 
     def read(self, work: Callable[[Connection], T]) -> T:
-        return self._session(self._settings).run(work, transaction=False)
+        return self._session(self._settings).run(work, Exchange.READ)
 
     def try_to_write(self, connection: Connection) -> None:
         # A row of a table that exists goes where others were before, and a full disk takes it;

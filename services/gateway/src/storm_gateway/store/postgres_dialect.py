@@ -18,6 +18,10 @@ _encode = msgspec.json.encode
 ANSWERED = "answered"
 """In a connection's ``info``: a function that is called after each answer."""
 
+COMMITTING = "committing"
+"""In a connection's ``info``: a function that is told before a statement that commits by itself is
+sent (True), and after its answer (False)."""
+
 # Two statements, because each sees what was committed before *it* began: the rows are locked by
 # the first, and read by the next when the last writer is known to be through (READ COMMITTED).
 # The order of the ids keeps two nodes from waiting for each other.
@@ -129,6 +133,26 @@ _APPEND = (
     + " RETURNING channel_id, seq, id"
 )
 
+# The rows are locked without waiting, and compared as the last writer left them: one that changed
+# since the statement began is looked at again (READ COMMITTED). Its writer may have changed who may
+# write, which is read before: each such change moves the head or the count.
+_UNLESS_MOVED = """
+WITH held AS MATERIALIZED (
+    SELECT c.id, c.head = p.head AND c.member_count = p.member_count AS same
+    FROM unnest($2::bigint[], $3::bigint[], $4::bigint[]) AS p (id, head, member_count)
+    JOIN channels AS c ON c.id = p.id
+    ORDER BY c.id FOR NO KEY UPDATE OF c SKIP LOCKED),
+fits AS MATERIALIZED (SELECT array_agg(id) AS ids FROM held WHERE same),
+moved AS (
+    UPDATE channels SET head = p.head FROM unnest($2, $5::bigint[]) AS p (id, head), fits
+    WHERE p.id = ANY (fits.ids) AND channels.id = p.id)
+"""
+_APPEND_UNLESS_MOVED = (
+    _UNLESS_MOVED
+    + _insert(messages, MESSAGE_COLUMNS)
+    + ", fits WHERE (j ->> 0)::bigint = ANY (fits.ids) RETURNING channel_id, seq, id"
+)
+
 
 def ask(connection: Connection, statement: str, *values: Any) -> list[Any]:
     """The rows of a statement, straight from the driver."""
@@ -204,6 +228,16 @@ class PostgresDialect:
         made = ask(connection, _APPEND, _encode(rows).decode(), _encode(moved).decode())
         ids = {(channel_id, seq): id_ for channel_id, seq, id_ in made}
         return [ids[row[0], row[1]] for row in rows]
+
+    def append_unless_moved(
+        self, connection: Connection, rows: Sequence[Row], moved: Sequence[Row]
+    ) -> Sequence[int | None]:
+        committing: Callable[[bool], None] = connection.info[COMMITTING]
+        committing(True)
+        made = ask(connection, _APPEND_UNLESS_MOVED, _encode(rows).decode(), *_columns(moved, 4))
+        committing(False)
+        ids = {(channel_id, seq): id_ for channel_id, seq, id_ in made}
+        return [ids.get((row[0], row[1])) for row in rows]
 
     def insert(
         self, connection: Connection, table: Table, columns: Sequence[str], rows: Sequence[Row]

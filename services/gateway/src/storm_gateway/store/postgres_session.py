@@ -7,6 +7,7 @@ serves clients (decision 0012).
 
 import asyncio
 import contextlib
+import enum
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -16,7 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 
 from storm_gateway.errors import StormError
 from storm_gateway.event_loop import new_event_loop
-from storm_gateway.store.postgres_dialect import ANSWERED
+from storm_gateway.store.postgres_dialect import ANSWERED, COMMITTING
 from storm_gateway.store.postgres_errors import (
     LateError,
     LostError,
@@ -39,14 +40,24 @@ LONGEST = 3
 """A transaction whose answers come takes so many timeouts at most."""
 
 
+class Exchange(enum.Enum):
+    """What :meth:`PostgresSession.run` puts around the statements of a work."""
+
+    READ = enum.auto()
+    """Nothing: each sees a moment of its own."""
+    AT_ONCE = enum.auto()
+    """Nothing: the last one stores, and commits by itself."""
+    TRANSACTION = enum.auto()
+
+
 class PostgresSession:
     """Everything is called on the session's thread, except :meth:`interrupt`, and :meth:`close`
     once that thread is done.
     """
 
     def __init__(self, dsn: str, timeout_seconds: float, settings: dict[str, str]) -> None:
-        """``timeout_seconds`` bounds each :meth:`run` as a whole, connecting included. In a
-        transaction it begins anew with each answer that comes soon, up to :data:`LONGEST` times.
+        """``timeout_seconds`` bounds each :meth:`run` as a whole, connecting included. In one
+        that writes it begins anew with each answer that comes soon, up to :data:`LONGEST` times.
         """
         self._dsn = dsn
         self._timeout_seconds = timeout_seconds
@@ -68,13 +79,13 @@ class PostgresSession:
         self._timer: asyncio.TimerHandle | None = None
         self._asked = self._latest = 0.0
 
-    def run(self, work: Callable[[Connection], T], *, transaction: bool) -> T:
-        """The result of ``work``, committed when ``transaction`` is set.
+    def run(self, work: Callable[[Connection], T], exchange: Exchange) -> T:
+        """The result of ``work``, committed unless it only reads.
 
         A connection that was found broken is replaced and the work run once more, unless its
         commit was under way.
         """
-        return self._loop.run_until_complete(self._run(work, transaction))
+        return self._loop.run_until_complete(self._run(work, exchange))
 
     def holds(self, connection: Connection) -> bool:
         """Whether this is the session's connection."""
@@ -100,12 +111,12 @@ class PostgresSession:
         await self._engine.dispose()
         await self._loop.shutdown_default_executor()
 
-    async def _run(self, work: Callable[[Connection], T], transaction: bool) -> T:
+    async def _run(self, work: Callable[[Connection], T], exchange: Exchange) -> T:
         deadline = self._loop.time() + self._timeout_seconds
         while True:
             known = await self._still_open()
             try:
-                return await self._try(work, transaction, deadline)
+                return await self._try(work, exchange, deadline)
             except LostError:
                 # The server was restarted since the last time: that is no news by now.
                 if not known or self._loop.time() >= deadline:
@@ -119,14 +130,14 @@ class PostgresSession:
         await asyncio.sleep(0)
         return not self._driver.is_closed()
 
-    async def _try(self, work: Callable[[Connection], T], transaction: bool, deadline: float) -> T:
+    async def _try(self, work: Callable[[Connection], T], exchange: Exchange, deadline: float) -> T:
         self._committing = self._late = False
         self._cut_at(deadline)
         try:
-            return await self._work(work, transaction, deadline)
+            return await self._work(work, exchange, deadline)
         except BaseException as error:
             broken = self._driver is None or self._driver.is_closed() or is_closed_error(error)
-            await self._recover(error, transaction)
+            await self._recover(error, exchange)
             if not broken or isinstance(error, (StormError, ValueError)):
                 raise
             if self._committing:
@@ -138,12 +149,15 @@ class PostgresSession:
             self._latest = 0.0
             self._cut_at(None)
 
-    async def _work(self, work: Callable[[Connection], T], transaction: bool, deadline: float) -> T:
+    async def _work(
+        self, work: Callable[[Connection], T], exchange: Exchange, deadline: float
+    ) -> T:
         connection = await self._open(deadline)
-        if not transaction:
+        if exchange is not Exchange.READ:
+            self._asked = self._loop.time()
+            self._latest = deadline + (LONGEST - 1) * self._timeout_seconds
+        if exchange is not Exchange.TRANSACTION:
             return await connection.run_sync(_tidily, work)
-        self._asked = self._loop.time()
-        self._latest = deadline + (LONGEST - 1) * self._timeout_seconds
         await self._driver.execute("BEGIN")
         self._answered()
         result = await connection.run_sync(_tidily, work)
@@ -165,6 +179,7 @@ class PostgresSession:
         finally:
             cut.cancel()
         self._connection.info[ANSWERED] = self._answered
+        self._connection.info[COMMITTING] = self._set_committing
         return self._connection
 
     async def _connect(self, **_: Any) -> Any:
@@ -189,8 +204,11 @@ class PostgresSession:
         )
         return self._driver
 
+    def _set_committing(self, committing: bool) -> None:
+        self._committing = committing
+
     def _answered(self) -> None:
-        """A statement of a transaction was answered.
+        """A statement of a work that writes was answered.
 
         Half a second for each answer is slow, but they come: cut off at the same moment as if there
         were none, no message could be said for as long as that lasts.
@@ -210,11 +228,11 @@ class PostgresSession:
         if self._driver is not None:
             self._driver.terminate()
 
-    async def _recover(self, error: BaseException, transaction: bool) -> None:
+    async def _recover(self, error: BaseException, exchange: Exchange) -> None:
         if self._driver is None:
             return
         if not self._driver.is_closed() and is_harmless(error):
-            if not transaction:
+            if exchange is not Exchange.TRANSACTION:
                 return
             try:
                 await self._driver.execute("ROLLBACK")

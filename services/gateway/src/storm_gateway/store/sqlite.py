@@ -162,6 +162,9 @@ class SqliteDatabase:
         with self.writes.watching(_cannot_write), self._writing() as connection:
             return work(connection)
 
+    def write_at_once(self, work: Callable[[Connection], T]) -> T:
+        return self.write(work)
+
     def read(self, work: Callable[[Connection], T]) -> T:
         with self._reading_connection() as connection:
             return work(connection)

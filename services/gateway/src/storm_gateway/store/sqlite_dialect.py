@@ -136,6 +136,12 @@ class SqliteDialect:
         self.advance(connection, moved)
         return ids
 
+    def append_unless_moved(
+        self, connection: Connection, rows: Sequence[Row], moved: Sequence[Row]
+    ) -> Sequence[int]:
+        # Nobody else writes, so nothing has moved.
+        return self.append(connection, rows, [(id_, head, count) for id_, _, count, head in moved])
+
     def insert_new(
         self, connection: Connection, table: Table, columns: Sequence[str], rows: Sequence[Row]
     ) -> None:
