@@ -8,7 +8,7 @@ from typing import Any
 import asyncpg
 import pytest
 from sqlalchemy import Connection
-from store_harness import GENERAL, Harness, allow
+from store_harness import GENERAL, SQLITE, Harness, allow
 
 from storm_gateway.errors import ForbiddenError, UnavailableError
 from storm_gateway.store import postgres_dialect
@@ -235,6 +235,20 @@ async def test_with_a_join_among_them_messages_lock_first(
     await asyncio.gather(one.send(GENERAL, "alice"), one.enter(GENERAL, "dave"))
     assert meeting.tries == []
     assert len(await one.log(GENERAL)) == 2
+
+
+@pytest.mark.parametrize("store_kind", [*SQLITE, "postgresql"])
+async def test_every_database_can_append_unless_something_moved(harness: Harness) -> None:
+    await harness.append(GENERAL, "alice", "before")
+    database = harness.store._database  # type: ignore[attr-defined]
+    row = (GENERAL, 2, "alice", "at once", 0, "ref")
+
+    def append(connection: Connection) -> Any:
+        return database.dialect.append_unless_moved(connection, [row], [(GENERAL, 1, 0, 2)])
+
+    (made,) = await asyncio.to_thread(database.write_at_once, append)
+    log = await harness.log(GENERAL)
+    assert (log[-1].id, log[-1].payload) == (made, "at once")
 
 
 async def test_a_message_whose_answer_was_cut_off_is_not_called_lost_or_stored(
