@@ -184,7 +184,8 @@ class Pump:
                 self._size -= len(data)
                 self._ear.held -= len(data)
                 self._moved.set()
-        if self._writer.can_write_eof():
+        # The other side may have gone in the meantime: uvloop calls its end an error then.
+        if self._writer.can_write_eof() and not self._writer.is_closing():
             self._writer.write_eof()
 
     async def _write_piece(self, data: bytes) -> None:

@@ -1,15 +1,19 @@
 """The fault proxy between a real client and a real server, both on plain sockets."""
 
+import asyncio
 import contextlib
+import random
 import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
 
 import pytest
+import uvloop
 
 from storm_gateway.stack.errors import StackError
 from storm_gateway.stack.proxy import Proxy
+from storm_gateway.stack.pump import CHUNK_BYTES, Direction, Ear, Link, Pump
 from storm_gateway.stack.toxics import Toxics
 
 WAIT_SECONDS = 10.0
@@ -283,6 +287,23 @@ def test_what_is_held_back_is_bounded(proxy: Proxy, echo: EchoServer) -> None:
                 time.sleep(0.01)
             assert sent < 64 * 1024 * 1024, "it takes in whatever is sent"
         client.setblocking(True)
+
+
+def test_an_end_for_a_side_that_is_gone_by_then_is_no_error() -> None:
+    async def end() -> None:
+        server = await asyncio.start_server(lambda _, writer: writer.close(), "127.0.0.1", 0)
+        address = server.sockets[0].getsockname()
+        _, writer = await asyncio.open_connection(*address)
+        ear = Ear(CHUNK_BYTES)
+        pump = Pump(Direction(), random.Random(7), ear, writer, Link(writer))
+        ear.reader.feed_eof()
+        writer.transport.abort()
+        await pump.run()
+        assert pump._passed == 0
+        server.close()
+        await server.wait_closed()
+
+    uvloop.run(end())
 
 
 def test_a_target_that_refuses_ends_the_connection_and_may_come_back(echo: EchoServer) -> None:
