@@ -5,9 +5,10 @@
 A real PostgreSQL with full durability, started here, behind a proxy that makes its answers late, as
 the load test does. Two nodes (two stores) say messages by the clock for so many seconds, to the
 same ten channels or to ten of their own; first on time, then late. Nobody says again what was
-refused, and one in nine is the first of its user. A commit waits for five answers; for six where a
-user is new, a statement is new to the connection, or another node has a channel. A connection that
-was cut off cannot be made again while answers are late: that takes more of them than it has time.
+refused, and one in nine is the first of its user. A commit that locks first waits for five answers,
+as nearly all do here: two are enough for messages of users who are known; six it is where a user is
+new, a statement is new to the connection, or another node has a channel. A connection that was cut
+off cannot be made again while answers are late: that takes more of them than it has time.
 
 Three ways, each in a process of its own: one bound for all answers together; a bound that begins
 anew with each answer that comes soon; and, as now, four tries for what another node is writing to.

@@ -228,6 +228,19 @@ async def test_nodes_that_meet_again_and_again_lock_first_and_try_less_often(
     assert False not in meeting.tries
 
 
+async def test_where_answers_come_late_it_is_tried_again_before_anything_is_locked(
+    nodes: tuple[Harness, Harness], meeting: Meeting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(PostgresDialect, "lock", None)
+    monkeypatch.setattr(PostgresDialect, "try_lock", None)
+    one, two = nodes
+    one.store._commits._slow = True  # type: ignore[attr-defined]
+    meeting.between = lambda: two.append(GENERAL, "bob", "first")
+    await one.append(GENERAL, "alice", "second")
+    assert meeting.tries == [True, False, True]
+    assert [event.payload for event in (await one.log(GENERAL))[1:]] == ["first", "second"]
+
+
 async def test_with_a_join_among_them_messages_lock_first(
     nodes: tuple[Harness, Harness], meeting: Meeting
 ) -> None:
