@@ -2,7 +2,9 @@
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
+from math import inf
 
 from storm_gateway.client.backoff import Backoff
 from storm_gateway.client.buffer import Buffer
@@ -22,9 +24,10 @@ from storm_gateway.client.wire import ABNORMAL, BrokenError, Wire
 from storm_gateway.protocol.close_codes import CloseCode, may_reconnect
 from storm_gateway.protocol.commands import Authenticate
 from storm_gateway.protocol.events import (
+    Ack,
+    Error,
     Heartbeat,
     Hello,
-    Limits,
     Reconnect,
     Subscribed,
     TokenExpiring,
@@ -37,6 +40,8 @@ SETTLE_SECONDS = 1.0
 """What a heartbeat names may still be on its way for so long."""
 RETRY_MS = 1_000
 """Before a refused command is written again, when the server names no time."""
+Answered = Ack | Error | Subscribed
+"""What tells by its ref that the server has read a command."""
 
 
 class Link:
@@ -167,8 +172,10 @@ class Link:
             raise UnreachableError("The server did not say hello.") from None
 
     async def _converse(self, wire: Wire, hello: Hello) -> None:
-        reader = asyncio.create_task(self._read(wire, hello.keepalive.dead_seconds))
-        writer = asyncio.create_task(self._write(wire, hello.limits))
+        limits = hello.limits
+        pace = Pace(limits.commands_per_second, limits.commands_burst)
+        reader = asyncio.create_task(self._read(wire, hello.keepalive.dead_seconds, pace))
+        writer = asyncio.create_task(self._write(wire, pace))
         try:
             await asyncio.wait((reader, writer), return_when=asyncio.FIRST_COMPLETED)
             moved = reader.cancelled()  # by the timer that `reconnect` set
@@ -184,23 +191,24 @@ class Link:
 
     # --- writing ---
 
-    async def _write(self, wire: Wire, limits: Limits) -> None:
-        loop = asyncio.get_running_loop()
-        pace = Pace(limits.commands_per_second, limits.commands_burst, loop.time())
+    async def _write(self, wire: Wire, pace: Pace) -> None:
+        now = asyncio.get_running_loop().time
         while True:
-            command = self._session.next_command()
-            if command is None:
-                self._to_write.clear()
-                await self._to_write.wait()
+            wait = pace.wait(now())
+            command = None if wait else self._session.next_command()
+            if command is not None:
+                # Before it is written: while that waits for room, the answer may come.
+                pace.wrote(command.ref, now())
+                await wire.send(command)
                 continue
-            wait = pace.take(loop.time())
-            if wait:
-                await asyncio.sleep(wait)
-            await wire.send(command)
+            self._to_write.clear()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(wait if 0 < wait < inf else None):
+                    await self._to_write.wait()
 
     # --- reading ---
 
-    async def _read(self, wire: Wire, dead_seconds: float) -> None:
+    async def _read(self, wire: Wire, dead_seconds: float, pace: Pace) -> None:
         reader = asyncio.current_task()
         assert reader is not None  # noqa: S101 it is a task
         while True:
@@ -221,6 +229,8 @@ class Link:
             elif isinstance(event, TokenExpiring):
                 self._renew_soon()
             elif event is not None:
+                if isinstance(event, Answered) and event.ref is not None:
+                    pace.answered(event.ref, asyncio.get_running_loop().time())
                 await self._handle(event)
 
     async def _handle(self, event: Inbound | Unknown) -> None:

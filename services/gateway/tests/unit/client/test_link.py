@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 import msgspec
 import pytest
@@ -321,3 +321,30 @@ async def test_something_else_than_a_websocket_is_trouble() -> None:
     await asyncio.wait([entering])
     listener.close()
     await listener.wait_closed()
+
+
+async def test_a_server_that_reads_late_gets_no_more_than_one_burst_at_once() -> None:
+    limits = Limits(4_000, 65_536, 50, 5, 9, 9)
+    at_once: list[str] = []
+
+    async def script(socket: ServerConnection, number: int) -> None:
+        await say(socket, msgspec.structs.replace(HELLO, limits=limits))
+        with suppress(TimeoutError):
+            async with asyncio.timeout(0.5):  # time for 25 commands
+                while True:
+                    at_once.append(await read_ref(socket))
+        for ref in at_once:
+            await say(socket, Ack(ref, 1, 5, 5))
+        for _ in range(16):
+            await say(socket, Ack(await read_ref(socket), 1, 5, 5))
+        await socket.wait_closed()
+
+    async def read_ref(socket: ServerConnection) -> str:
+        command = decode_command(await socket.recv(decode=False))
+        assert isinstance(command, Message)
+        assert command.ref is not None
+        return command.ref
+
+    async with server(script) as url, client_of(url) as client, asyncio.timeout(20):
+        await asyncio.gather(*(client.send(1, f"{number}") for number in range(20)))
+    assert len(at_once) == 4  # 0.9 of the burst
