@@ -19,7 +19,7 @@ def test_the_page_shows_the_file_that_is_shipped() -> None:
     shown = re.search(r"```ini\n(.*?)```", DOCUMENT.read_text("utf-8"), re.S)
     assert shown is not None
     assert SHIPPED.read_text("utf-8").endswith(shown[1])
-    assert len(settings(shown[1])) == 9
+    assert len(settings(shown[1])) == 10
 
 
 def test_each_setting_has_its_reason() -> None:

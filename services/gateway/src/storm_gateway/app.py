@@ -22,7 +22,7 @@ from storm_gateway.api.app import make_api, warm
 from storm_gateway.bus.base import CONTROL, Bus, BusEvent, ControlEvent
 from storm_gateway.bus.memory import MemoryBus
 from storm_gateway.config import Config, host_and_port
-from storm_gateway.connections.admission import raise_file_limit
+from storm_gateway.connections.admission import most_files, raise_file_limit
 from storm_gateway.connections.connection import Connection
 from storm_gateway.connections.drain import drain
 from storm_gateway.connections.edge import Edge
@@ -492,6 +492,7 @@ def serve(
     except OSError as error:
         addr = f"{config.addr} and {config.node_addr}" if config.node_addr else config.addr
         return fail(f"cannot listen on {addr}: {os.strerror(error.errno or 0)}")
+    listeners.close_first(most_files(config.max_connections))
     factory: Callable[[], asyncio.AbstractEventLoop] | None = None
     if sys.platform != "win32":
         import uvloop

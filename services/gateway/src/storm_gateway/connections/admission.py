@@ -12,12 +12,21 @@ from storm_gateway.protocol.handshake import RefusedHandshake
 _SHARE_OF_FILES = 0.9
 """The rest is for the database, the log and requests that are no WebSockets."""
 
+_OTHER_FILES = 512
+"""More than those of the database, the log and of requests under way."""
+
 
 def connection_limit(configured: int) -> int:
     """The most connections that this process may hold: below its file limit in any case."""
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     most = int(soft * _SHARE_OF_FILES)
     return min(configured, most) if configured else most
+
+
+def most_files(configured: int) -> int:
+    """How many files this process has at most, its connections among them; below its limit."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return min(connection_limit(configured) + _OTHER_FILES, soft - 1)
 
 
 def raise_file_limit() -> int:
