@@ -26,7 +26,7 @@ import httpx2
 from common.paths import REPORTS, REPOSITORY
 from common.progress import say
 from common.script import finish, leave_with, make_parser
-from loading.machine import prepared
+from loading.machine import long_slices, prepared
 from loading.profile import Fault, ProfileError
 from swarming import report, scene
 from swarming.fleet import SOCKETS_OF_A_PROCESS, Fleet
@@ -90,6 +90,10 @@ def parse(arguments: list[str]) -> argparse.Namespace:
         help="of hold: node_killed, rolling_restart, nats_paused, nats_slow, database_slow",
     )  # fmt: skip
     add("--set", action="append", default=[], metavar="STORM_X=VALUE", help="of our nodes")
+    add(
+        "--slice", type=float, metavar="MS",
+        help="everything is scheduled as batch and runs so long at a time: for full machines",
+    )  # fmt: skip
     add("--json", type=Path, help=f"where the figures go; default: {TRIALS.name}/MODE.json")
     add(
         "--report", metavar="NAME",
@@ -171,13 +175,18 @@ def sending_of(given: argparse.Namespace, mode: str) -> Sending:
 
 
 def run(
-    modes: Mapping[str, Sending], options: scene.Options, again: float | None = None
+    modes: Mapping[str, Sending],
+    options: scene.Options,
+    again: float | None = None,
+    slice_ms: float | None = None,
 ) -> tuple[Run, list[str]]:
     """One run of these modes in turn; what of the machine was changed for it. ``again``: everybody
-    leaves, and comes back at so many a second.
+    leaves, and comes back at so many a second. ``slice_ms``: how long processes run at a time.
     """
     with ExitStack() as end:
         notes = end.enter_context(prepared(options.connections))
+        if slice_ms is not None:
+            notes.append(long_slices(slice_ms))
         folder = Path(end.enter_context(tempfile.TemporaryDirectory(prefix="storm-swarm-")))
         server = end.enter_context(scene.server(options, folder))
         plan = folder / "plan"
@@ -216,7 +225,7 @@ def main(arguments: list[str]) -> int:
     signal.signal(signal.SIGTERM, _interrupt)
     signal.signal(signal.SIGHUP, _interrupt)
     try:
-        made, notes = run(modes, options, given.again)
+        made, notes = run(modes, options, given.again, given.slice)
     except KeyboardInterrupt:
         say("ended by a signal; nothing is left behind")
         return _INTERRUPTED

@@ -275,7 +275,8 @@ def test_the_exit_status_is_1_when_something_was_lost(
         done = subprocess.run(  # noqa: S603 our own program
             [PYTHON, "loadtest/swarm.py", "hold", "--url", f"http://{server.address}",
              "--connections", "1", "--rate", "0", "--seconds", "1", "--settle", "2",
-             "--json", tmp_path / "figures.json", "--out", tmp_path / "figures.md"],
+             "--json", tmp_path / "figures.json", "--out", tmp_path / "figures.md",
+             "--slice", "15"],
             cwd=REPOSITORY, env={"STORM_JWT_SECRET": "s" * 32, "PATH": "/usr/bin:/bin"},
             capture_output=True, text=True, timeout=60, check=False,
         )  # fmt: skip
@@ -283,6 +284,7 @@ def test_the_exit_status_is_1_when_something_was_lost(
         assert ("1 messages were lost" in done.stdout) == bool(status)
         figures = json.loads((tmp_path / "figures.json").read_text())
         assert bool(figures["faults"]) == bool(status)
+        assert "everything scheduled as batch" in (tmp_path / "figures.md").read_text()
 
 
 def unmasked(data: bytes) -> str:
